@@ -1,0 +1,36 @@
+"""The hard limits. Settings, page and command line can only tighten them; nothing loosens them."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from decimal import Decimal
+
+from tgtqr_lib.domain import Limits
+
+HARD = Limits(
+    position_usdt=Decimal("1.00"),
+    daily_loss_usdt=Decimal("2.00"),
+    total_loss_usdt=Decimal("5.00"),
+    trim_usdt=Decimal("1.00"),
+)
+LEVERAGE = 1
+SYMBOLS = ("BTCUSDT", "ETHUSDT")  # also the order in which entries are considered
+MARKET = "spot"
+INITIAL_EQUITY = Decimal("10.00")
+
+COLLAR_BPS = 100
+ORDER_TARGET_USDT = Decimal("0.95")
+MAX_ORDERS_A_TICK = 2
+MAX_ORDERS_A_DAY = 192
+QUOTE_MAX_AGE_S = 5
+LEASE_S = 180
+CLOCK_OFFSET_MS = 500
+DISK_FREE_MB = 200
+MAX_JUMP_FRACTION = Decimal("0.20")
+TICKER_FRACTION = Decimal("0.02")
+
+
+def tightest(*limits: Limits) -> Limits:
+    """The smallest of each limit, never above the hard one."""
+    every = (HARD, *limits)
+    return Limits(**{f.name: min(getattr(one, f.name) for one in every) for f in fields(Limits)})

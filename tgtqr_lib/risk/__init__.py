@@ -1,0 +1,80 @@
+"""One rule a file; `review` runs all of them. The order of `RULES` is the order of primary reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tgtqr_lib.domain import Inputs, Limits, NoOrder, Order, Verdict
+from tgtqr_lib.risk import (
+    client_id,
+    clock_offset,
+    daily_budget,
+    data_gap,
+    data_invalid,
+    data_jump,
+    data_late,
+    data_stale,
+    data_ticker,
+    data_unclosed,
+    disk_space,
+    gate_stopped,
+    ledger_witness,
+    long_only,
+    monitor_lease,
+    orders_day,
+    orders_tick,
+    position_limit,
+    price_collar,
+    spot_only,
+    symbol_known,
+    total_budget,
+)
+
+Rule = Callable[[Order | NoOrder, Inputs, Limits], Verdict]
+
+RULES: dict[str, Rule] = {
+    gate_stopped.CODE: gate_stopped.check,
+    ledger_witness.CODE: ledger_witness.check,
+    disk_space.CODE: disk_space.check,
+    clock_offset.CODE: clock_offset.check,
+    monitor_lease.CODE: monitor_lease.check,
+    symbol_known.CODE: symbol_known.check,
+    spot_only.CODE: spot_only.check,
+    data_invalid.CODE: data_invalid.check,
+    data_late.CODE: data_late.check,
+    data_unclosed.CODE: data_unclosed.check,
+    data_gap.CODE: data_gap.check,
+    data_jump.CODE: data_jump.check,
+    data_stale.CODE: data_stale.check,
+    data_ticker.CODE: data_ticker.check,
+    client_id.CODE: client_id.check,
+    long_only.CODE: long_only.check,
+    price_collar.CODE: price_collar.check,
+    orders_tick.CODE: orders_tick.check,
+    orders_day.CODE: orders_day.check,
+    position_limit.CODE: position_limit.check,
+    daily_budget.CODE: daily_budget.check,
+    total_budget.CODE: total_budget.check,
+}
+
+STOPPED_RULES = frozenset({gate_stopped.CODE})
+REDUCING_RULES = frozenset(
+    {ledger_witness.CODE, disk_space.CODE, clock_offset.CODE, monitor_lease.CODE}
+)
+GATE_RULES = STOPPED_RULES | REDUCING_RULES
+DATA_RULES = frozenset(code for code in RULES if code.startswith("DATA_"))
+
+
+def review(order: Order | NoOrder, inputs: Inputs) -> tuple[Verdict, ...]:
+    """Every rule's verdict on `order`, in the order of `RULES`."""
+    return tuple(check(order, inputs, inputs.limits) for check in RULES.values())
+
+
+def approved(verdicts: Sequence[Verdict]) -> bool:
+    """True when every rule allowed the order; an order no rule has seen is not approved."""
+    return bool(verdicts) and all(v.allowed for v in verdicts)
+
+
+def first_refusal(verdicts: Sequence[Verdict]) -> Verdict | None:
+    """The first verdict that refuses, which is the primary reason; None when all allow."""
+    return next((v for v in verdicts if not v.allowed), None)

@@ -1,0 +1,16 @@
+"""DATA_INVALID: what the exchange sent could not be taken as a price."""
+
+from __future__ import annotations
+
+from tgtqr_lib.domain import Inputs, Limits, NoOrder, Order, Verdict
+from tgtqr_lib.risk.verdict import fact
+
+CODE = "DATA_INVALID"
+
+
+def check(order: Order | NoOrder, inputs: Inputs, limits: Limits) -> Verdict:
+    """Refuse on a value that is not finite and positive, or that could not be read. Exits pass."""
+    view = inputs.market(order.symbol)
+    problems = [p.text for p in view.problems] if view else [f"{order.symbol} was not seen"]
+    text = "; ".join(problems) or "every value is finite, positive and in order"
+    return fact(CODE, not problems, text, applies=not order.is_exit)

@@ -1,0 +1,164 @@
+"""Typed settings: the environment over `settings.toml` over the defaults.
+
+Every key can be given as `TGTQR_<KEY>`, a nested one with two underscores
+(`TGTQR_LIMITS__DAILY_LOSS_USDT=1.50`). An unknown key and a limit above the hard one are errors.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from tgtqr_lib.domain import DomainError, Limits
+from tgtqr_lib.home import Home
+from tgtqr_lib.limits import COLLAR_BPS, HARD, ORDER_TARGET_USDT, SYMBOLS
+
+PREFIX = "TGTQR_"
+# names with the prefix that are not settings: where the home lies, and where tests find recorded data
+NOT_SETTINGS = frozenset({"TGTQR_HOME", "TGTQR_RECORDED_DATA"})
+
+
+class LimitSettings(BaseModel):
+    """Limits in USDT; each at most the hard one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    position_usdt: Decimal = HARD.position_usdt
+    daily_loss_usdt: Decimal = HARD.daily_loss_usdt
+    total_loss_usdt: Decimal = HARD.total_loss_usdt
+
+    @field_validator("*")
+    @classmethod
+    def _within_the_hard_limit(cls, value: Decimal, info: Any) -> Decimal:
+        hard = getattr(HARD, info.field_name)
+        if not value.is_finite() or value < 0:
+            raise ValueError(f"is not a limit; expected 0 to {hard}")
+        if value > hard:
+            raise ValueError(f"is above the hard limit; expected at most {hard}")
+        return value
+
+    @property
+    def limits(self) -> Limits:
+        """As `Limits`; the value at which a holding is trimmed is always the hard one."""
+        return Limits(
+            self.position_usdt, self.daily_loss_usdt, self.total_loss_usdt, HARD.trim_usdt
+        )
+
+
+class SimulatorSettings(BaseModel):
+    """The market that is served when `market` is `simulator`.
+
+    url         of a running simulator; None starts one inside the command
+    seed        of the synthetic market
+    candles     a Parquet file of recorded one-minute candles to serve instead
+    spread_bps  between best bid and best ask, basis points of the mid
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str | None = None
+    seed: int = Field(default=1, ge=0)
+    candles: Path | None = None
+    spread_bps: Annotated[Decimal, Field(ge=0, le=1000)] = Decimal(1)
+
+
+class Settings(BaseSettings):
+    """What the owner can choose.
+
+    order_target_usdt     quote units that weight 1 buys
+    collar_bps            how far from the last close an order may trade, basis points
+    exchange_host         of Bybit's public data
+    exchange_timeout_s    time budget of one question to the exchange, retries included
+    late_candle_wait_s    how long a missing last minute is asked for again
+    cell_timeout_s        time budget of one cell of the tick notebook
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    market: Literal["simulator", "bybit"] = "simulator"
+    symbols: tuple[str, ...] = SYMBOLS
+    strategy: str = "ma_trend"
+    parameters: dict[str, int] = Field(default_factory=dict)
+    order_target_usdt: Annotated[Decimal, Field(gt=0, le=HARD.position_usdt)] = ORDER_TARGET_USDT
+    collar_bps: Annotated[int, Field(ge=0, le=COLLAR_BPS)] = COLLAR_BPS
+    limits: LimitSettings = LimitSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
+    exchange_host: str = "https://api.bybit.com"
+    exchange_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
+    late_candle_wait_s: Annotated[float, Field(ge=0, le=20)] = 20.0
+    cell_timeout_s: Annotated[int, Field(ge=5, le=600)] = 60
+
+    @field_validator("symbols")
+    @classmethod
+    def _known_symbols(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for symbol in value:
+            if symbol not in SYMBOLS:
+                raise ValueError(f"holds {symbol!r}; expected some of {', '.join(SYMBOLS)}")
+        if not value or len(set(value)) != len(value):
+            raise ValueError("names no symbol, or one twice")
+        return tuple(symbol for symbol in SYMBOLS if symbol in value)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # what is passed to the constructor is the content of the file, so the environment goes first
+        return env_settings, init_settings
+
+
+def load(home: Home) -> Settings:
+    """The settings of `home`. Raises `DomainError` naming the key, its value and the expectation."""
+    content = _read(home.settings)
+    names = set(Settings.model_fields)
+    for name in sorted(os.environ):
+        key = name.removeprefix(PREFIX).split("__")[0].lower()
+        if name.startswith(PREFIX) and name not in NOT_SETTINGS and key not in names:
+            raise DomainError(
+                f"environment: {name} is not a setting; expected one of {sorted(names)} "
+                f"with {PREFIX} before it"
+            )
+    try:
+        return Settings(**content)
+    except ValidationError as error:
+        raise DomainError(_sentence(error, home.settings)) from None
+    except ValueError as error:  # an environment value that is not the JSON a nested key needs
+        raise DomainError(f"environment: {error}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"), parse_float=Decimal)
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DomainError(f"{path.name}: not readable as TOML ({error})") from None
+
+
+def _sentence(error: ValidationError, path: Path) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    variable = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
+    where = "environment" if variable in os.environ else path.name
+    if first["type"] == "extra_forbidden":
+        known = LimitSettings if key.startswith("limits.") else Settings
+        known = SimulatorSettings if key.startswith("simulator.") else known
+        return f"{where}: unknown key {key!r}; expected one of {sorted(known.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {key} {first['input']!s} {message[0].lower()}{message[1:]}"

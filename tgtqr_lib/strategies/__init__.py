@@ -1,0 +1,20 @@
+"""One strategy a file; this dict is all there is, and one conformance test covers every entry."""
+
+from __future__ import annotations
+
+from tgtqr_lib.domain import DomainError
+from tgtqr_lib.strategies import ma_trend
+from tgtqr_lib.strategies.strategy import Parameter, Strategy
+
+STRATEGIES: dict[str, Strategy] = {
+    "ma_trend": ma_trend.STRATEGY,
+}
+
+__all__ = ["STRATEGIES", "Parameter", "Strategy", "strategy_named"]
+
+
+def strategy_named(name: str) -> Strategy:
+    """The strategy called `name`. Raises `DomainError` naming the known ones."""
+    if name not in STRATEGIES:
+        raise DomainError(f"strategy {name!r} is unknown; expected one of {sorted(STRATEGIES)}")
+    return STRATEGIES[name]
