@@ -1,0 +1,213 @@
+import http.client
+from threading import Thread
+
+import pytest
+
+from tests.market.tables import MINUTE, Table, ask, at, flat, kline
+from tgtqr_lib.domain import DomainError
+from tgtqr_lib.market.faults import FAULTS
+from tgtqr_lib.market.simulator import running
+from tgtqr_lib.market.simulator_clock import SimulatorClock
+
+KLINE = "/v5/market/kline"
+TICKERS = "/v5/market/tickers"
+BOOK = "/v5/market/orderbook"
+SPOT = "?category=spot&symbol=BTCUSDT"
+
+
+@pytest.fixture
+def simulator():
+    """Five minutes of prices 100.0, 101.0 ... 104.0, standing 3 s into the last of them."""
+    table = Table(*(flat(minute, 1000 + 10 * minute) for minute in range(5)))
+    with running(table, SimulatorClock(at(4, 3))) as simulator:
+        yield simulator
+
+
+def closes(simulator) -> dict[int, str]:
+    """Close by minute after noon."""
+    return {(int(row[0]) - at(0)) // MINUTE: row[4] for row in kline(simulator.url)}
+
+
+WELL = {4: "104", 3: "103", 2: "102", 1: "101", 0: "100"}
+
+
+def test_without_a_fault_all_is_well(simulator):
+    assert closes(simulator) == WELL
+    assert simulator.faults.active() == []
+
+
+def test_the_last_closed_minute_goes_missing_for_so_many_requests(simulator):
+    simulator.faults.add("missing_minute", uses=2)
+    without = {4: "104", 2: "102", 1: "101", 0: "100"}
+    assert [closes(simulator) for _ in range(3)] == [without, without, WELL]
+
+
+def test_an_arbitrary_minute_is_missing_until_cleared(simulator):
+    number = simulator.faults.add("missing_minute", minute="2025-06-01T12:01Z")
+    simulator.clock.step(60)
+    assert sorted(closes(simulator)) == [0, 2, 3, 4]
+    simulator.faults.clear(number)
+    assert sorted(closes(simulator)) == [0, 1, 2, 3, 4]
+
+
+def test_a_missing_minute_follows_the_clock(simulator):
+    simulator.faults.add("missing_minute")
+    assert 3 not in closes(simulator)
+    simulator.clock.step(60)
+    assert 3 in closes(simulator) and 4 not in closes(simulator)
+
+
+def test_uses_are_spent_only_by_requests_that_would_have_shown_the_minute(simulator):
+    simulator.faults.add("missing_minute", uses=1)
+    assert len(kline(simulator.url, limit=1)) == 1  # only the running minute
+    assert len(kline(simulator.url, interval=5)) == 1  # not in minutes
+    assert 3 not in closes(simulator)
+    assert closes(simulator) == WELL
+
+
+@pytest.mark.parametrize("kind, written", [("nan", "NaN"), ("zero", "0")])
+def test_a_spoiled_close(simulator, kind, written):
+    simulator.faults.add(kind, uses=1)
+    assert closes(simulator) == {**WELL, 3: written}
+    simulator.faults.add(kind, uses=1, minute=at(1))
+    assert closes(simulator) == {**WELL, 1: written}
+    assert closes(simulator) == WELL
+
+
+def test_a_price_of_zero_in_ticker_and_book(simulator):
+    simulator.faults.add("zero", endpoint=TICKERS)
+    simulator.faults.add("nan", endpoint=BOOK)
+    ticker = ask(simulator.url + TICKERS + SPOT)[1]["result"]["list"][0]
+    assert (ticker["lastPrice"], ticker["bid1Price"], ticker["ask1Price"]) == ("0", "0", "0")
+    book = ask(simulator.url + BOOK + SPOT)[1]["result"]
+    assert (book["b"][0][0], book["a"][0][0]) == ("NaN", "NaN")
+    assert closes(simulator) == WELL
+
+
+def shown(simulator) -> tuple[str, str, int, int]:
+    """Newest close, last price, the book's time and the exchange's."""
+    newest = kline(simulator.url)[0][4]
+    ticker = ask(simulator.url + TICKERS + SPOT)[1]["result"]["list"][0]
+    book = ask(simulator.url + BOOK + SPOT)[1]
+    return newest, ticker["lastPrice"], book["result"]["ts"], book["time"]
+
+
+def test_a_stale_exchange_freezes_its_data_while_its_clock_goes_on(simulator):
+    simulator.clock.set(at(2, 30))
+    simulator.faults.add("stale")
+    simulator.clock.set(at(4, 5))
+    assert shown(simulator) == ("102", "102", at(2, 30), at(4, 5))
+    time = ask(f"{simulator.url}/v5/market/time")[1]["result"]["timeSecond"]
+    assert int(time) * 1000 == at(4, 5)
+    simulator.faults.clear()
+    assert shown(simulator) == ("104", "104", at(4, 5), at(4, 5))
+
+
+def test_stale_data_may_be_of_a_moment_or_of_an_age(simulator):
+    simulator.faults.add("stale", at="2025-06-01T12:01:00Z")
+    assert shown(simulator) == ("101", "101", at(1), at(4, 3))
+    simulator.faults.clear()
+    simulator.faults.add("stale", age_s=90.5)
+    assert shown(simulator) == ("102", "102", at(4, 3 - 90.5), at(4, 3))
+
+
+def test_server_errors(simulator):
+    simulator.faults.add("5xx", status=502, endpoint=KLINE, uses=1)
+    simulator.faults.add("5xx", endpoint=TICKERS)
+    assert ask(simulator.url + KLINE + SPOT + "&interval=1")[0] == 502
+    assert ask(simulator.url + KLINE + SPOT + "&interval=1")[0] == 200
+    assert ask(simulator.url + TICKERS + SPOT)[0] == 503
+    assert ask(simulator.url + "/v5/market/time")[0] == 200
+
+
+def test_a_fault_of_one_symbol_leaves_the_other_alone(simulator):
+    simulator.faults.add("5xx", symbol="ETHUSDT")
+    assert ask(simulator.url + TICKERS + SPOT)[0] == 200
+    assert ask(simulator.url + TICKERS + SPOT.replace("BTC", "ETH"))[0] == 503
+    assert ask(simulator.url + "/v5/market/time")[0] == 200
+
+
+def test_a_delayed_reply_outlasts_a_client_with_less_patience(simulator):
+    simulator.faults.add("delay", seconds=30, uses=1)
+    impatient = http.client.HTTPConnection(simulator.url.removeprefix("http://"), timeout=0.2)
+    impatient.request("GET", "/v5/market/time")
+    with pytest.raises(TimeoutError):
+        impatient.getresponse()
+    assert ask(f"{simulator.url}/v5/market/time")[0] == 200
+    impatient.close()
+
+
+def test_stopping_does_not_wait_for_delayed_replies():
+    answers = []
+    with running(Table(flat(0, 1000)), SimulatorClock(at(0))) as simulator:
+        simulator.faults.add("delay", seconds=3600)
+
+        def wait():
+            try:
+                answers.append(ask(f"{simulator.url}/v5/market/time")[0])
+            except OSError:
+                answers.append(None)  # cut off, which is as good
+
+        client = Thread(target=wait)
+        client.start()
+        while not ask(f"{simulator.url}/simulator/state")[1]["requests"]:
+            pass
+    client.join(timeout=30)
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize(
+    "fault, sentence",
+    [
+        ({"kind": "flood"}, "'flood': unknown, expected one of delay, 5xx, stale"),
+        ({"kind": None}, "unknown"),
+        (
+            {"kind": "delay", "second": 1},
+            "unknown second, expected endpoint, symbol, uses, seconds",
+        ),
+        ({"kind": "delay", "self": 1}, "unknown self"),
+        ({"kind": "delay", "seconds": "1"}, "seconds '1': expected a number"),
+        ({"kind": "delay", "seconds": -1}, "seconds -1"),
+        ({"kind": "5xx", "status": 404}, "status 404: expected a whole number from 500 to 599"),
+        ({"kind": "5xx", "status": 500.5}, "whole"),
+        (
+            {"kind": "nan", "endpoint": "/v5/market/time"},
+            "endpoint '/v5/market/time', expected one",
+        ),
+        ({"kind": "nan", "symbol": "XRPUSDT"}, "symbol 'XRPUSDT', expected one of BTCUSDT"),
+        ({"kind": "nan", "uses": 0}, "uses 0"),
+        ({"kind": "nan", "uses": 1.5}, "whole number"),
+        ({"kind": "nan", "minute": "noon"}, "noon"),
+        ({"kind": "stale", "at": at(0), "age_s": 3}, "at or age_s, not both"),
+    ],
+)
+def test_a_fault_that_makes_no_sense_is_refused_in_a_sentence(simulator, fault, sentence):
+    with pytest.raises(DomainError, match=sentence):
+        simulator.faults.add(fault["kind"], **{k: v for k, v in fault.items() if k != "kind"})
+    status, reply = ask(f"{simulator.url}/simulator/faults", {"add": fault})
+    assert status == 400 and reply["error"]
+    assert simulator.faults.active() == []
+
+
+def test_every_kind_can_be_switched_on_with_what_it_has_and_is_listed(simulator):
+    for kind in FAULTS:
+        simulator.faults.add(kind)
+    assert [fault["kind"] for fault in simulator.faults.active()] == list(FAULTS)
+    simulator.faults.clear()
+    assert closes(simulator) == WELL
+
+
+def test_uses_are_counted_once_each_under_many_clients(simulator):
+    simulator.faults.add("5xx", uses=10, endpoint="/v5/market/time")
+    statuses = []
+
+    def hammer():
+        for _ in range(10):
+            statuses.append(ask(f"{simulator.url}/v5/market/time")[0])
+
+    clients = [Thread(target=hammer) for _ in range(4)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    assert (statuses.count(503), statuses.count(200)) == (10, 30)

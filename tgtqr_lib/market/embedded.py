@@ -1,0 +1,117 @@
+"""The market that a command talks to: Bybit, a running simulator, or one started inside the command.
+
+The embedded simulator has no time of its own. Its clock is kept in `data/simulator.json` and stands still
+between commands; a tick or a beat moves it forward, so a day can be played at any pace.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from tgtqr_lib.clock import FIRST_START_S, boundary_of, iso, parse_time
+from tgtqr_lib.domain import DomainError, StoreError
+from tgtqr_lib.home import Home
+from tgtqr_lib.market.bybit import Exchange
+
+if TYPE_CHECKING:
+    from tgtqr_lib.market.simulator import Simulator
+    from tgtqr_lib.settings import Settings
+
+
+@dataclass
+class StandingClock:
+    """The embedded simulator's clock; it only goes forward, and survives the command."""
+
+    home: Home
+    simulator: Simulator
+
+    @property
+    def started(self) -> bool:
+        """Whether a command has moved the clock of this home before."""
+        return _path(self.home).is_file()
+
+    def now(self) -> datetime:
+        """The exchange time that the simulator shows."""
+        return _shown(self.home)
+
+    def move_to(self, moment: datetime) -> None:
+        """Show `moment`. Raises `DomainError` when that would be going back."""
+        if self.started and moment < (now := self.now()):
+            raise DomainError(f"the simulator's clock is at {iso(now)}; it cannot go back to {iso(moment)}")
+        _write(self.home, moment)
+        self.simulator.clock.set(iso(moment))
+
+
+@contextmanager
+def open_market(home: Home, settings: Settings) -> Iterator[tuple[Exchange, StandingClock | None]]:
+    """The exchange of the settings, and the clock to move when it is the embedded simulator."""
+    options = {"timeout_s": settings.exchange_timeout_s}
+    if settings.market == "bybit":
+        with _closing(Exchange(settings.exchange_host, **options)) as exchange:
+            yield exchange, None
+        return
+    chosen = settings.simulator
+    if chosen.url is not None:
+        with _closing(Exchange(chosen.url, simulated=True, **options)) as exchange:
+            yield exchange, None
+        return
+    from tgtqr_lib.market.simulator import running  # not needed to talk to another exchange
+    from tgtqr_lib.market.simulator_clock import SimulatorClock
+
+    clock = SimulatorClock(iso(_shown(home)))
+    with (
+        running(_source(settings), clock, spread_bps=str(chosen.spread_bps)) as simulator,
+        _closing(Exchange(simulator.url, simulated=True, **options)) as exchange,
+    ):
+        yield exchange, StandingClock(home, simulator)
+
+
+@contextmanager
+def _closing(exchange: Exchange) -> Iterator[Exchange]:
+    try:
+        yield exchange
+    finally:
+        exchange.close()
+
+
+def _source(settings: Settings):
+    if settings.simulator.candles is not None:
+        from tgtqr_lib.market.recorded import RecordedSource
+
+        return RecordedSource(settings.simulator.candles)
+    from tgtqr_lib.market.synthetic import SyntheticSource
+
+    return SyntheticSource(settings.simulator.seed)
+
+
+def _shown(home: Home) -> datetime:
+    """Where the clock stands; that of a new home starts just after this machine's latest quarter hour."""
+    if _path(home).is_file():
+        return parse_time(_read(home))
+    return boundary_of(datetime.now(UTC)) + timedelta(seconds=FIRST_START_S)
+
+
+def _path(home: Home):
+    return home.data / "simulator.json"
+
+
+def _read(home: Home) -> str:
+    try:
+        return json.loads(_path(home).read_text("utf-8"))["time"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{_path(home)}: the simulator's clock is not readable ({error}); "
+            "delete the file to start it anew"
+        ) from None
+
+
+def _write(home: Home, moment: datetime) -> None:
+    fresh = _path(home).with_suffix(f".{os.getpid()}")
+    fresh.write_text(json.dumps({"time": iso(moment)}) + "\n", "utf-8")
+    os.replace(fresh, _path(home))

@@ -1,0 +1,72 @@
+"""What lies in the lake, and what a candle must be to lie there: for import, write and verify alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from tgtqr_lib.market.source import PRICES
+
+MARKETS = ("spot", "linear")
+SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
+MONTH_FILE = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2]))\.parquet")
+VALUES = (*PRICES, "volume")
+COLUMNS = ("ts", *VALUES, "source")
+MINUTE_US = 60_000_000
+END_US = 253_402_300_800_000_000  # year 10,000: a month's file name has four digits for the year
+NO_PRICE = 5e-7  # this or less is nothing in steps of 1e-6
+LARGEST = 1e9  # up to here steps of 1e-6 have at most 15 digits, and those are exact
+
+MISSING = 1
+REPEATED = 10
+REASONS = (
+    "nothing is wrong",
+    "a value is missing",
+    "a price or the volume is not finite",
+    "a price is not positive in steps of 0.000001",
+    "a price or the volume is above 1,000,000,000",
+    "the volume is negative",
+    "the high is below another price of the candle",
+    "the low is above another price of the candle",
+    "the time is not a whole minute",
+    "the time is outside the years 1970 to 9999",
+    "an earlier row has the same time",
+)
+
+
+def faults(open_us: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(n,) int8: for each candle 0, or the index in `REASONS` of the first thing wrong with it.
+
+    open_us  (n,) int64, open times in microseconds since the epoch, UTC
+    values   the columns of `VALUES`, (n,) float64 each
+    Each row is judged alone; missing values and repeated times are for the caller to see.
+    """
+    opened, high, low, close, volume = columns = [values[name] for name in VALUES]
+    with np.errstate(invalid="ignore"):
+        rules = (
+            ~np.logical_and.reduce([np.isfinite(column) for column in columns]),
+            np.minimum.reduce([opened, high, low, close]) <= NO_PRICE,
+            np.maximum.reduce(columns) > LARGEST,
+            volume < 0,
+            high < np.maximum.reduce([opened, low, close]),
+            low > np.minimum(opened, close),
+            open_us % MINUTE_US != 0,
+            (open_us < 0) | (open_us >= END_US),
+        )
+    result = np.zeros(len(open_us), dtype=np.int8)
+    for reason, broken in reversed(list(enumerate(rules, start=MISSING + 1))):
+        result[broken] = reason
+    return result
+
+
+def when(open_us: int) -> str:
+    """`2025-06-01T00:16:00Z`: an open time in microseconds, whatever it is, for a message."""
+    text = str(np.datetime64(int(open_us), "us"))
+    return text.removesuffix(".000000") + "Z"
+
+
+def numbers(values: Mapping[str, np.ndarray], row: int) -> str:
+    """`open 1.5, high 2.0, ...`: the candle of one row, for a message."""
+    return ", ".join(f"{name} {float(values[name][row])!r}" for name in VALUES)
