@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import types
 import typing
 from collections.abc import Mapping
@@ -49,7 +50,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], Level):
         return " ".join(f"{level.price:f}:{level.quantity:f}" for level in value)
     if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = (f.name for f in dataclasses.fields(value) if f.init)
+        return {name: plain(getattr(value, name)) for name in fields}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -90,8 +92,10 @@ def restore(kind: Any, value: Any, where: str = "value") -> Any:
     if kind is Decimal:
         return _decimal(value, where)
     if kind is datetime:
-        return parse_time(_expect(str, value, where))
+        return _time(value, where)
     if isinstance(kind, type) and issubclass(kind, Enum):
+        if value not in list(kind):
+            raise DomainError(f"{where}: {value!r} is not one of {', '.join(kind)}")
         return kind(value)
     if kind is Candles:
         return _candles(_expect(dict, value, where), where)
@@ -129,6 +133,14 @@ def _decimal(value: Any, where: str) -> Decimal:
         return Decimal(_expect(str, value, where))
     except ArithmeticError:
         raise DomainError(f"{where}: {value!r} is not a decimal number") from None
+
+
+def _time(value: Any, where: str) -> datetime:
+    text = _expect(str, value, where)
+    try:
+        return parse_time(text)
+    except DomainError as error:
+        raise DomainError(f"{where}: {error}") from None
 
 
 def _levels(value: Any, where: str) -> tuple[Level, ...]:
@@ -173,25 +185,28 @@ def _candles(value: dict, where: str) -> Candles:
     if set(value) != names:
         odd = sorted(set(value) ^ names)[0]
         raise DomainError(f"{where}: key {odd!r} is missing or unknown; expected {sorted(names)}")
+    for name in names:
+        _expect(int if name == "decimals" else str, value[name], f"{where}.{name}")
+    start = to_ms(_time(value["start"], f"{where}.start"))
     try:
         runs = [run.split("-") for run in value["minutes"].split()]
         minutes = [m for first, last in runs for m in range(int(first), int(last) + 1)]
-        columns = {
+        steps = {
             name: [
                 _whole(Decimal(text).scaleb(6 if name == "volume" else value["decimals"]))
                 for text in value[name].split()
             ]
             for name in Candles.COLUMNS
         }
+        columns = {name: np.array(column, dtype=np.int64) for name, column in steps.items()}
     except (ArithmeticError, ValueError) as error:
         raise DomainError(f"{where}: the candles are not readable ({error})") from None
-    start = to_ms(parse_time(value["start"]))
     return Candles(
         symbol=value["symbol"],
         market=value["market"],
         decimals=value["decimals"],
         open_ms=start + np.array(minutes, dtype=np.int64) * MINUTE_MS,
-        **{name: np.array(column, dtype=np.int64) for name, column in columns.items()},
+        **columns,
     )
 
 
@@ -204,7 +219,7 @@ def load_inputs(source: str | Path) -> Inputs:
     text = str(source)
     if not text.lstrip().startswith("{"):
         paths = [Path(text), PROJECT / text]
-        found = next((path for path in paths if path.is_file()), None)
+        found = next((path for path in paths if os.path.isfile(path)), None)
         if found is None:
             raise DomainError(f"inputs: {text[:80]!r} is neither canonical JSON nor a file of it")
         text = found.read_text("utf-8")

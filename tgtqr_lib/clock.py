@@ -15,10 +15,18 @@ FIRST_START_S = 3  # a tick waits this long after its boundary, so that the last
 LAST_START_S = 60  # later than this a tick is recorded as missed
 
 
+def in_utc(moment: datetime) -> datetime:
+    """`moment` in UTC. Raises `DomainError` without a zone, which would mean this machine's own."""
+    if moment.tzinfo is None:
+        raise DomainError(f"time {moment} has no time zone; expected UTC")
+    return moment.astimezone(UTC)
+
+
 def iso(moment: datetime) -> str:
-    """`moment` as ISO 8601 in UTC with `Z`; milliseconds only when there are any."""
-    utc = moment.astimezone(UTC)
-    spec = "milliseconds" if utc.microsecond else "seconds"
+    """`moment` as ISO 8601 in UTC with `Z`; milli- or microseconds only when there are any."""
+    utc = in_utc(moment)
+    below_a_second = "microseconds" if utc.microsecond % 1000 else "milliseconds"
+    spec = below_a_second if utc.microsecond else "seconds"
     return utc.replace(tzinfo=None).isoformat(timespec=spec) + "Z"
 
 
@@ -70,9 +78,9 @@ def check_boundary(moment: datetime) -> datetime:
 
 def tick_id(boundary: datetime) -> str:
     """`20261122T1015Z`: the name of the tick (or of a watch minute) at `boundary`."""
-    return boundary.astimezone(UTC).strftime("%Y%m%dT%H%MZ")
+    return in_utc(boundary).strftime("%Y%m%dT%H%MZ")
 
 
 def utc_day(moment: datetime) -> str:
     """The UTC date of `moment`, `2026-11-22`."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d")
+    return in_utc(moment).strftime("%Y-%m-%d")

@@ -22,8 +22,9 @@ from tgtqr_lib.domain import (
     SignalState,
     Verdict,
 )
+from tgtqr_lib.limits import SYMBOLS
 from tgtqr_lib.portfolio import reserve
-from tgtqr_lib.risk import DATA_RULES, approved, first_refusal, review
+from tgtqr_lib.risk import SIGNAL_RULES, approved, first_refusal, review
 from tgtqr_lib.sizing import propose
 from tgtqr_lib.strategies import strategy_named
 
@@ -33,8 +34,9 @@ def decide(inputs: Inputs) -> Decision:
 
     An allowed entry counts as reserved for the next; the proceeds of exits do not count.
     """
-    wishes = {view.symbol: wish(view, inputs) for view in inputs.markets}
-    exits_first = sorted(inputs.markets, key=lambda view: not wishes[view.symbol][1].is_exit)
+    views = sorted(inputs.markets, key=lambda view: _place(view.symbol))
+    wishes = {view.symbol: wish(view, inputs) for view in views}
+    exits_first = sorted(views, key=lambda view: not wishes[view.symbol][1].is_exit)
     choices, now = {}, inputs
     for view in exits_first:
         signal, order = wishes[view.symbol]
@@ -46,7 +48,7 @@ def decide(inputs: Inputs) -> Decision:
                 portfolio=reserve(now.portfolio, order, now.fees),
                 orders_this_tick=now.orders_this_tick + 1,
             )
-    ordered = tuple(choices[view.symbol] for view in inputs.markets)
+    ordered = tuple(choices[view.symbol] for view in views)
     return Decision(inputs.tick_id, sha256(inputs), ordered)
 
 
@@ -57,7 +59,7 @@ def decision_sha256(decision: Decision) -> str:
 
 def wish(view: MarketView, inputs: Inputs) -> tuple[Signal, Order | NoOrder]:
     """The signal of one symbol, and the order or reason that follows from it alone."""
-    doubts = [v for v in review(NoOrder(view.symbol, "", ""), inputs) if v.code in DATA_RULES]
+    doubts = [v for v in review(NoOrder(view.symbol, "", ""), inputs) if v.code in SIGNAL_RULES]
     doubt = first_refusal(doubts)
     signal, code = read_signal(view, inputs, doubt)
     if doubt is not None or view.instrument is None:
@@ -117,6 +119,11 @@ def choose(signal: Signal, order: Order | NoOrder, verdicts: tuple[Verdict, ...]
         reason=reason,
         reason_text=text,
     )
+
+
+def _place(symbol: str) -> int:
+    """Where `symbol` stands among those that are traded; others come last."""
+    return SYMBOLS.index(symbol) if symbol in SYMBOLS else len(SYMBOLS)
 
 
 def _mean(reference: Fraction | None, decimals: int) -> Decimal | None:

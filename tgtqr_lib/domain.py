@@ -57,6 +57,10 @@ class LedgerConflict(StoreError):
     """The same key was appended with another body."""
 
 
+class GateRefused(TgtqrError):
+    """The gate stays shut; the text says what must be done first."""
+
+
 class Busy(TgtqrError):
     """Another run holds the lock."""
 
@@ -97,8 +101,9 @@ class Instrument:
 
     def __post_init__(self) -> None:
         for name in ("price_step", "lot"):
-            if not getattr(self, name) > 0:
-                raise DomainError(f"{self.symbol}: {name} {getattr(self, name)} is not positive")
+            value = getattr(self, name)
+            if not (value.is_finite() and value > 0):
+                raise DomainError(f"{self.symbol}: {name} {value} is not positive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +131,12 @@ class Candles:
         if not 0 <= self.decimals <= MAX_DECIMALS:
             raise DomainError(f"{self.symbol}: {self.decimals} decimals; expected 0 to {MAX_DECIMALS}")
         for name in ("open_ms", *self.COLUMNS):
-            column = np.ascontiguousarray(getattr(self, name), dtype=np.int64)
+            given = np.asarray(getattr(self, name))
+            if given.size and given.dtype.kind not in "iu":
+                raise DomainError(
+                    f"{self.symbol}: {name} holds {given.dtype} values, expected whole numbers"
+                )
+            column = np.ascontiguousarray(given, dtype=np.int64)
             if column.shape != (len(self.open_ms),):
                 raise DomainError(
                     f"{self.symbol}: {name} has shape {column.shape}, expected ({len(self.open_ms)},)"
@@ -135,7 +145,8 @@ class Candles:
             object.__setattr__(self, name, column)
         if (np.diff(self.open_ms) <= 0).any() or (self.open_ms % MINUTE_MS).any():
             raise DomainError(f"{self.symbol}: candle times are not increasing whole minutes")
-        if len(self) and min(self.open.min(), self.low.min(), self.close.min()) <= 0:
+        prices = (self.open, self.high, self.low, self.close)
+        if len(self) and min(column.min() for column in prices) <= 0:
             raise DomainError(f"{self.symbol}: a candle has a price that is not positive")
 
     def __len__(self) -> int:
@@ -232,14 +243,16 @@ class Quote:
     def __post_init__(self) -> None:
         if not self.bids or not self.asks:
             raise DataError(f"{self.symbol}: the order book has an empty side")
+        levels = (*self.bids, *self.asks)
+        figures = [self.last, *(n for level in levels for n in (level.price, level.quantity))]
+        # first of all, because a NaN cannot even be compared
+        if not all(n.is_finite() and n > 0 for n in figures):
+            raise DataError(f"{self.symbol}: the quote has a figure that is not positive")
         if self.bids[0].price >= self.asks[0].price:
             raise DataError(
                 f"{self.symbol}: best bid {self.bids[0].price} is not below best ask "
                 f"{self.asks[0].price}"
             )
-        prices = [level.price for level in (*self.bids, *self.asks)] + [self.last]
-        if not all(p.is_finite() and p > 0 for p in prices):
-            raise DataError(f"{self.symbol}: the quote has a price that is not positive")
         falling = all(a.price > b.price for a, b in zip(self.bids, self.bids[1:], strict=False))
         rising = all(a.price < b.price for a, b in zip(self.asks, self.asks[1:], strict=False))
         if not (falling and rising):
@@ -256,6 +269,9 @@ class Quote:
     @property
     def mid(self) -> Decimal:
         return (self.bid + self.ask) / 2
+
+
+QUOTE_UNREADABLE = "QUOTE_UNREADABLE"  # the code of a problem that concerns the quote alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
-    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from tgtqr_lib.domain import DomainError, Limits
@@ -128,8 +128,8 @@ def load(home: Home) -> Settings:
     content = _read(home.settings)
     names = set(Settings.model_fields)
     for name in sorted(os.environ):
-        key = name.removeprefix(PREFIX).split("__")[0].lower()
-        if name.startswith(PREFIX) and name not in NOT_SETTINGS and key not in names:
+        key = _key(name)
+        if key and name not in NOT_SETTINGS and key not in names:
             raise DomainError(
                 f"environment: {name} is not a setting; expected one of {sorted(names)} "
                 f"with {PREFIX} before it"
@@ -138,8 +138,18 @@ def load(home: Home) -> Settings:
         return Settings(**content)
     except ValidationError as error:
         raise DomainError(_sentence(error, home.settings)) from None
-    except ValueError as error:  # an environment value that is not the JSON a nested key needs
-        raise DomainError(f"environment: {error}") from None
+    except SettingsError as error:  # its text names the field alone
+        name = next(n for n in sorted(os.environ) if f'"{_key(n)}"' in str(error))
+        raise DomainError(
+            f"environment: {name} {os.environ[name]} is not JSON; "
+            f'expected something like ["BTCUSDT"] or {{"window": 60}}'
+        ) from None
+
+
+def _key(variable: str) -> str | None:
+    """The top-level key that an environment variable sets, in either case; None without the prefix."""
+    name = variable.upper()
+    return name.removeprefix(PREFIX).split("__")[0].lower() if name.startswith(PREFIX) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

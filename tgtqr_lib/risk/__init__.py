@@ -63,6 +63,8 @@ REDUCING_RULES = frozenset(
 )
 GATE_RULES = STOPPED_RULES | REDUCING_RULES
 DATA_RULES = frozenset(code for code in RULES if code.startswith("DATA_"))
+# those that make the signal hold; without a fresh quote the candles still say what to sell
+SIGNAL_RULES = DATA_RULES - {data_stale.CODE}
 
 
 def review(order: Order | NoOrder, inputs: Inputs) -> tuple[Verdict, ...]:

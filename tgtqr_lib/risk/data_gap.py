@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from tgtqr_lib.domain import History, Inputs, Limits, NoOrder, Order, Verdict
 from tgtqr_lib.risk.verdict import fact
-from tgtqr_lib.strategies import strategy_named
+from tgtqr_lib.strategies import minutes_needed
 
 CODE = "DATA_GAP"
 
 
 def check(order: Order | NoOrder, inputs: Inputs, limits: Limits) -> Verdict:
     """Refuse when a minute of the strategy's lookback is missing; the text names it. Exits pass."""
-    need = strategy_named(inputs.plan.strategy).lookback(**inputs.plan.parameters)
+    need = minutes_needed(inputs.plan)
     view = inputs.market(order.symbol)
     history = History(view.candles) if view else None
     whole = bool(history) and bool(history.contiguous(need)[-1])

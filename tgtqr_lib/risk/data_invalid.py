@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from tgtqr_lib.domain import Inputs, Limits, NoOrder, Order, Verdict
+from tgtqr_lib.domain import QUOTE_UNREADABLE, Inputs, Limits, NoOrder, Order, Verdict
 from tgtqr_lib.risk.verdict import fact
 
 CODE = "DATA_INVALID"
 
 
 def check(order: Order | NoOrder, inputs: Inputs, limits: Limits) -> Verdict:
-    """Refuse on a value that is not finite and positive, or that could not be read. Exits pass."""
+    """Refuse on a value that is not finite and positive, or that could not be read. Exits pass.
+
+    A quote that could not be read is no quote, which is for DATA_STALE: the candles may be fine.
+    """
     view = inputs.market(order.symbol)
-    problems = [p.text for p in view.problems] if view else [f"{order.symbol} was not seen"]
+    seen = [p for p in view.problems if p.code != QUOTE_UNREADABLE] if view else []
+    problems = [p.text for p in seen] if view else [f"{order.symbol} was not seen"]
     text = "; ".join(problems) or "every value is finite, positive and in order"
     return fact(CODE, not problems, text, applies=not order.is_exit)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 from tgtqr_lib.clock import from_ms, iso
 from tgtqr_lib.domain import Inputs, Limits, NoOrder, Order, Verdict
 from tgtqr_lib.limits import MAX_JUMP_FRACTION
 from tgtqr_lib.risk.verdict import fact, verdict
-from tgtqr_lib.strategies import strategy_named
+from tgtqr_lib.strategies import minutes_needed
 
 CODE = "DATA_JUMP"
 
 
 def check(order: Order | NoOrder, inputs: Inputs, limits: Limits) -> Verdict:
     """Refuse when any close of the lookback is 20 % or more off the close before it. Exits pass."""
-    need = strategy_named(inputs.plan.strategy).lookback(**inputs.plan.parameters)
+    need = minutes_needed(inputs.plan)
     view = inputs.market(order.symbol)
     candles = view.candles.tail(need + 1) if view else None
     if candles is None or len(candles) < 2:
@@ -30,5 +31,5 @@ def check(order: Order | NoOrder, inputs: Inputs, limits: Limits) -> Verdict:
     )
     answer = verdict(CODE, largest, MAX_JUMP_FRACTION, text, applies=not order.is_exit)
     if largest == MAX_JUMP_FRACTION and not order.is_exit:  # here the limit itself is refused
-        return fact(CODE, False, text)
+        return replace(answer, allowed=False)
     return answer

@@ -21,10 +21,10 @@ def verdict(
     A rule that does not apply allows, and keeps its figures for the report.
     """
     value, limit = Decimal(value), Decimal(limit)
+    if not (value.is_finite() and limit.is_finite()):  # a NaN cannot even be compared
+        return Verdict(code, not applies, value, limit, None, text)
     distance = value - limit if at_least else limit - value
-    # written so that anything odd (a NaN, say) is refused: only a proven order passes
-    allowed = not applies or bool(distance >= 0)
-    return Verdict(code, allowed, value, limit, distance, text)
+    return Verdict(code, not applies or distance >= 0, value, limit, distance, text)
 
 
 def fact(code: str, holds: bool, text: str, *, applies: bool = True) -> Verdict:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tgtqr_lib.domain import DomainError
+from tgtqr_lib.domain import DomainError, Plan
 from tgtqr_lib.strategies import ma_trend
 from tgtqr_lib.strategies.strategy import Parameter, Strategy
 
@@ -10,7 +10,7 @@ STRATEGIES: dict[str, Strategy] = {
     "ma_trend": ma_trend.STRATEGY,
 }
 
-__all__ = ["STRATEGIES", "Parameter", "Strategy", "strategy_named"]
+__all__ = ["STRATEGIES", "Parameter", "Strategy", "minutes_needed", "strategy_named"]
 
 
 def strategy_named(name: str) -> Strategy:
@@ -18,3 +18,9 @@ def strategy_named(name: str) -> Strategy:
     if name not in STRATEGIES:
         raise DomainError(f"strategy {name!r} is unknown; expected one of {sorted(STRATEGIES)}")
     return STRATEGIES[name]
+
+
+def minutes_needed(plan: Plan) -> int:
+    """The lookback of the plan's strategy. Raises `DomainError` for parameters it does not have."""
+    strategy = strategy_named(plan.strategy)
+    return strategy.lookback(**strategy.checked(plan.parameters))

@@ -1,0 +1,129 @@
+"""`act`: the one function that turns an approved order into fills, for tick and watch alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+
+from tgtqr_lib import books, journal, ledger
+from tgtqr_lib.brokers import BROKERS
+from tgtqr_lib.desk import Desk, ensure_day, today
+from tgtqr_lib.domain import DataError, Fill, Inputs, Order, Quote, VenueUnavailable, Verdict
+from tgtqr_lib.limits import QUOTE_MAX_AGE_S
+from tgtqr_lib.risk import approved, first_refusal, review
+
+FILLED, PARTIAL, REFUSED = "FILLED", "PARTIAL", "REFUSED"
+OUTSIDE_COLLAR, NO_QUOTE = "OUTSIDE_COLLAR", "NO_QUOTE"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What became of one order."""
+
+    order: Order
+    result: str
+    reason: str
+    text: str
+    fill: Fill | None = None
+    verdicts: tuple[Verdict, ...] = ()
+
+    def plain(self) -> dict[str, str | None]:
+        """As the sealed notebook, the log and `--json` tell it."""
+        return {
+            "order_id": self.order.id,
+            "symbol": self.order.symbol,
+            "side": str(self.order.side),
+            "quantity": f"{self.order.quantity:f}",
+            "limit": f"{self.order.limit:f}",
+            "feasible": self.order.feasible,
+            "result": self.result,
+            "reason": self.reason,
+            "text": self.text,
+            "price": f"{self.fill.price:f}" if self.fill else None,
+            "notional": f"{self.fill.notional:f}" if self.fill else None,
+            "fee": f"{self.fill.fee:f}" if self.fill else None,
+        }
+
+
+def act(desk: Desk, order: Order, frozen: Inputs) -> Act:
+    """Book `order` and its fill, or book why not; an order that was booked before is only reported.
+
+    A fresh quote is taken first. Then one transaction reads portfolio and gate again, runs every rule
+    on today's state, and books the outcome; nothing of it is booked when that fails.
+    """
+    con = desk.con
+    if (known := books.booked_order(con, order)) is not None:
+        return Act(order, known["result"], known["reason"], known["text"])
+    try:
+        quote = desk.exchange.quote(order.symbol)
+        at = desk.exchange.time()
+        opened = ensure_day(desk, at)  # may ask the exchange, so not inside the transaction
+        desk.clock_offset_ms()
+    except (DataError, VenueUnavailable) as error:
+        return _book(desk, order, frozen, Act(order, NO_QUOTE, "DATA_STALE", str(error)), None)
+    age = Decimal(str((at - quote.at).total_seconds()))
+    if order.is_exit and age > QUOTE_MAX_AGE_S:  # entries are refused for it by their rule
+        text = f"{order.symbol}: the quote is {age:f} s old, at most {QUOTE_MAX_AGE_S} s"
+        return _book(desk, order, frozen, Act(order, NO_QUOTE, "DATA_STALE", text), quote)
+    with ledger.writing(con):
+        if (known := books.booked_order(con, order)) is not None:
+            return Act(order, known["result"], known["reason"], known["text"])
+        now = with_quote(today(desk, frozen, at, opened), quote)
+        outcome = _outcome(order, now, quote)
+        _append(desk, now, outcome, quote, at)
+    _log(outcome)
+    return outcome
+
+
+def with_quote(inputs: Inputs, quote: Quote) -> Inputs:
+    """`inputs` with the quote of its symbol replaced."""
+    views = tuple(
+        replace(view, quote=quote) if view.symbol == quote.symbol else view
+        for view in inputs.markets
+    )
+    return replace(inputs, markets=views)
+
+
+def _outcome(order: Order, now: Inputs, quote: Quote) -> Act:
+    verdicts = review(order, now)
+    if not approved(verdicts):
+        refusal = first_refusal(verdicts)
+        return Act(order, REFUSED, refusal.code, refusal.text, None, verdicts)
+    fills = BROKERS["paper"](now.fees).submit(order, quote)
+    if not fills:
+        best = quote.ask if order.is_entry else quote.bid
+        text = f"best price {best:f} is outside the limit {order.limit:f}"
+        return Act(order, OUTSIDE_COLLAR, OUTSIDE_COLLAR, text, None, verdicts)
+    (filled,) = fills
+    whole = filled.quantity == order.quantity
+    text = f"{order.side} {filled.quantity:f} {order.symbol} at {filled.price:f}, fee {filled.fee:f}"
+    return Act(order, FILLED if whole else PARTIAL, "FILLED", text, filled, verdicts)
+
+
+def _book(desk: Desk, order: Order, frozen: Inputs, outcome: Act, quote: Quote | None) -> Act:
+    """Book an outcome that met no broker, unless the order was booked meanwhile."""
+    with ledger.writing(desk.con):
+        if (known := books.booked_order(desk.con, order)) is not None:
+            return Act(order, known["result"], known["reason"], known["text"])
+        _append(desk, frozen, outcome, quote, frozen.exchange_time)
+    _log(outcome)
+    return outcome
+
+
+def _append(desk: Desk, now: Inputs, outcome: Act, quote: Quote | None, at: datetime) -> None:
+    body = {
+        "order": outcome.order,
+        "at": at,
+        "result": outcome.result,
+        "reason": outcome.reason,
+        "text": outcome.text,
+        "verdicts": outcome.verdicts,
+        "quote": quote and {"at": quote.at, "bid": quote.bid, "ask": quote.ask, "last": quote.last},
+    }
+    books.book_order(desk.con, now.account, outcome.order, body, outcome.fill)
+
+
+def _log(outcome: Act) -> None:
+    facts = {key: value for key, value in outcome.plain().items() if value is not None}
+    journal.event("order", **facts)

@@ -1,0 +1,7 @@
+"""One broker a file; this dict is all there is."""
+
+from tgtqr_lib.brokers.paper import PaperBroker
+
+BROKERS = {
+    "paper": PaperBroker,
+}

@@ -1,0 +1,103 @@
+"""The command line: `tgtqr COMMAND`, one module of `commands/` each, imported only when it is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tgtqr_lib import __version__
+
+COMMANDS = {
+    "demo": "a simulated day, tick by tick",
+    "tick": "one tick now or --at ISO",
+    "watch": "the minute monitor (--once for cron)",
+    "stop": "stop at once",
+    "arm": "allow trading again (--reason)",
+    "account": "show | new (--reason)",
+    "status": "gate, positions, limits, last tick, health",
+    "data": "import | verify candles",
+    "ledger": "verify | show",
+}
+EPILOG = """exit codes: 0 done; 1 a failure of our own; 2 wrong usage or settings, or a tick in the future;
+3 refused by the gate; 4 data or exchange trouble, or a tick missed; 5 drift or a failed verification;
+75 another run holds the lock"""
+FAILURE, USAGE, GATE, TROUBLE, DRIFT, BUSY = 1, 2, 3, 4, 5, 75
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    parser = _parser()
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    if chosen not in COMMANDS:
+        parser.parse_args(words)  # prints help, version or what is wrong, and leaves
+        parser.print_help()
+        return USAGE
+    module = importlib.import_module(f"tgtqr_lib.commands.{chosen}")
+    command = argparse.ArgumentParser(
+        prog=f"tgtqr {chosen}",
+        description=module.__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("--home", type=Path, help="where data/ and outputs/ lie (or TGTQR_HOME)")
+    module.arguments(command)
+    words.remove(chosen)
+    options = command.parse_args(words)
+    try:
+        return module.run(options)
+    except KeyboardInterrupt:
+        print("tgtqr: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output left, `tgtqr ledger show | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _report(error, chosen)
+
+
+def _report(error: Exception, command: str) -> int:
+    """Say what is wrong in one sentence and return the exit code that means it."""
+    from tgtqr_lib.domain import (
+        BrokerError,
+        Busy,
+        DataError,
+        DomainError,
+        GateRefused,
+        TgtqrError,
+    )
+
+    codes = {
+        Busy: BUSY, DomainError: USAGE, GateRefused: GATE, DataError: TROUBLE, BrokerError: TROUBLE,
+    }  # fmt: skip
+    code = next((code for kind, code in codes.items() if isinstance(error, kind)), FAILURE)
+    text = str(error)
+    if not isinstance(error, TgtqrError):
+        text = f"{type(error).__name__}: {error}; this is a fault of the kit"
+        if os.environ.get("TGTQR_TRACEBACK"):
+            raise error
+    print(f"tgtqr {command}: {text}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    listing = "\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="tgtqr",
+        usage="tgtqr COMMAND [options]    (tgtqr COMMAND --help tells more)",
+        description="TGT QR: research and paper trading for Bybit; it never trades real money.\n\n"
+        f"commands:\n{listing}",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"tgtqr {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

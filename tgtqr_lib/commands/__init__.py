@@ -1,0 +1,1 @@
+"""One command a file: `arguments(parser)` declares its options, `run(options)` returns its exit code."""

@@ -1,0 +1,56 @@
+"""One beat of the minute monitor: mark what is held, hold the limits, sell after a stop, renew the lease.
+
+With the embedded simulator a beat lets the next minute pass (--at ISO: up to that minute).
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import timedelta
+
+from tgtqr_lib import journal, settings
+from tgtqr_lib.clock import FIRST_START_S, MINUTE, floor_minute, iso, parse_time
+from tgtqr_lib.commands.output import json_option, money, print_json
+from tgtqr_lib.desk import Desk, one_at_a_time, open_desk
+from tgtqr_lib.domain import DomainError
+from tgtqr_lib.home import Home
+from tgtqr_lib.watch import beat
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--once", action="store_true", required=True, help="one beat, as cron wants it")
+    parser.add_argument("--at", metavar="ISO", help="move the embedded simulator's clock here first")
+    json_option(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    home = Home.find(options.home)
+    with open_desk(home, settings.load(home)) as desk:
+        journal.start(home)
+        with one_at_a_time(home.control / "watch.lock", "beat"):
+            _move_clock(desk, options.at)
+            seen = beat(desk)
+    if options.json:
+        print_json(seen.plain())
+        return 0
+    print(f"beat {iso(seen.at)}: equity {money(seen.equity)}, cash {money(seen.cash)}")
+    for sale in seen.sales:
+        print(f"  safety sale {sale.result}: {sale.text}")
+    for name in seen.missed:
+        print(f"  tick {name} was missed")
+    if seen.stopped:
+        print(f"  STOPPED: {seen.stopped}")
+    return 0
+
+
+def _move_clock(desk: Desk, at: str | None) -> None:
+    if desk.clock is None:
+        if at:
+            raise DomainError("--at moves the embedded simulator's clock; this exchange has its own")
+    elif at:
+        desk.clock.move_to(parse_time(at))
+    elif desk.clock.started:
+        minute = floor_minute(desk.clock.now()) + MINUTE
+        desk.clock.move_to(minute + timedelta(seconds=FIRST_START_S))
+    else:
+        desk.clock.move_to(desk.clock.now())

@@ -1,0 +1,187 @@
+"""The demo: a simulated day through the full path, in a home of its own, at the pace of the machine."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from tgtqr_lib import books, gate, journal
+from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, from_ms, to_ms
+from tgtqr_lib.desk import Desk, open_desk, situation
+from tgtqr_lib.domain import DataError, DomainError, StoreError
+from tgtqr_lib.home import Home
+from tgtqr_lib.kernel import Kernels, kernels
+from tgtqr_lib.portfolio import equity
+from tgtqr_lib.risk.budget import total_floor
+from tgtqr_lib.settings import Settings, load
+from tgtqr_lib.tick import TickResult, decision_rows, run_tick
+from tgtqr_lib.watch import play_to
+
+FIRST_DAY = datetime(2025, 6, 1, tzinfo=UTC)  # of the synthetic market, so that every demo is the same
+MARKER = ".tgtqr-demo"  # only a folder that holds it is ever cleared
+HISTORY = timedelta(hours=3)
+LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Summary:
+    """What a demo did; amounts in USDT."""
+
+    home: Path
+    first: datetime
+    results: list[TickResult] = field(default_factory=list)
+    orders: int = 0
+    fills: int = 0
+    fees: Decimal = Decimal(0)
+    cash: Decimal = Decimal(0)
+    equity: Decimal | None = None
+    runway_days: Decimal | None = None
+    events: int = 0
+    wall_s: float = 0.0
+
+    def plain(self) -> dict[str, Any]:
+        """What `tgtqr demo --json` prints."""
+        return {
+            "home": str(self.home),
+            "ticks": len(self.results),
+            "states": {s: self._count(s) for s in sorted({r.state for r in self.results})},
+            "notebooks": [str(self.home / r.notebook) for r in self.results if r.notebook],
+            "decisions": [row for r in self.results for row in decision_rows(r.decision)],
+            "orders": self.orders,
+            "fills": self.fills,
+            "fees": f"{self.fees:f}",
+            "cash": f"{self.cash:f}",
+            "equity": None if self.equity is None else f"{self.equity:f}",
+            "runway_days": None if self.runway_days is None else round(float(self.runway_days), 1),
+            "events": self.events,
+            "wall_s": round(self.wall_s, 1),
+        }
+
+    def _count(self, state: str) -> int:
+        return sum(result.state == state for result in self.results)
+
+
+@dataclass
+class Demo:
+    """An open demo: iterate `ticks()` to play it, then ask for the `summary`."""
+
+    desk: Desk
+    pool: Kernels
+    summary: Summary
+
+    def ticks(self, count: int) -> Iterator[TickResult]:
+        """Play `count` ticks from the first boundary on, with a beat in each minute between them."""
+        began = time.monotonic()
+        boundary = self.summary.first
+        for _ in range(count):
+            self._pass_to(boundary + timedelta(seconds=FIRST_START_S))
+            if not self.summary.results:
+                self._arm()
+            result = run_tick(self.desk, self.pool, boundary)
+            self.summary.results.append(result)
+            boundary += TICK
+            yield result
+        self._pass_to(boundary - MINUTE + timedelta(seconds=FIRST_START_S))
+        self._add_up()
+        self.summary.wall_s = time.monotonic() - began
+
+    def _pass_to(self, moment: datetime) -> None:
+        self.pool.prepare()
+        for _ in play_to(self.desk, moment):
+            pass
+
+    def _arm(self) -> None:
+        at = self.desk.exchange.time()
+        gate.arm(self.desk.con, self.desk.home, situation(self.desk, at), "the demo", "the demo")
+
+    def _add_up(self) -> None:
+        con, summary = self.desk.con, self.summary
+        at = self.desk.exchange.time()
+        inputs = situation(self.desk, at)
+        found = books.fills(con, inputs.account)
+        closes = self.desk.exchange.last_closes(self.desk.settings.symbols, at)
+        summary.orders = sum(len(result.acts) for result in summary.results)
+        summary.fills = len(found)
+        summary.fees = books.fees_paid(found)
+        summary.cash = inputs.portfolio.cash
+        if {p.symbol for p in inputs.portfolio.held} <= set(closes):
+            summary.equity = equity(inputs.portfolio, closes)
+        floor = total_floor(inputs.account, inputs.limits)
+        summary.runway_days = books.runway_days(
+            inputs.account, inputs.portfolio, found, at, floor
+        )
+        summary.events = books.ledger.head(con)[0]
+
+
+@contextmanager
+def open_demo(
+    home: Home, *, seed: int | None = None, candles: Path | None = None, first: datetime | None = None
+) -> Iterator[Demo]:
+    """A fresh demo in `home`, whose former content is cleared if it was a demo's.
+
+    seed     of the synthetic market; candles  a Parquet file of recorded minutes to play instead
+    first    the first tick; without it the synthetic market's first day, or the file's first whole day
+
+    Raises `DomainError` or `DataError` for a file that cannot be played from there.
+    """
+    if candles is not None:
+        first = _first_of_file(candles, first)
+    first = first or FIRST_DAY
+    _clear(home)
+    _write_settings(home, seed, candles)
+    settings = load(home)
+    if settings.market != "simulator" or settings.simulator.url is not None:
+        raise DomainError("the demo plays its own simulator; unset TGTQR_MARKET and the simulator's url")
+    with kernels(home.outputs, ahead=True) as pool:
+        pool.prepare()
+        with open_desk(home, settings) as desk:
+            journal.start(home)
+            yield Demo(desk, pool, Summary(home.root, first))
+
+
+def _clear(home: Home) -> None:
+    if home.root.exists():
+        if not (home.root / MARKER).is_file() and any(home.root.iterdir()):
+            raise StoreError(f"demo home {home.root}: it holds something that is not a demo's")
+        shutil.rmtree(home.root)
+    home.make()
+    (home.root / MARKER).write_text("a demo's home; every demo begins by clearing it\n", "utf-8")
+
+
+def _write_settings(home: Home, seed: int | None, candles: Path | None) -> None:
+    """Settings that make later commands in the demo's home talk to the same market."""
+    lines = ["# the market that this demo played", "[simulator]"]
+    if candles is not None:
+        lines.append(f"candles = '{candles.absolute()}'")
+    else:
+        lines.append(f"seed = {Settings().simulator.seed if seed is None else seed}")
+    home.settings.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _first_of_file(path: Path, first: datetime | None) -> datetime:
+    """The first tick to play from recorded candles, with history before it."""
+    from tgtqr_lib.market.recorded import RecordedSource
+
+    source = RecordedSource(path)
+    rows = [source.candles(symbol, 0, to_ms(LAST_MOMENT))["open_ms"] for symbol in source.symbols]
+    begins = from_ms(max(times[0] for times in rows))
+    ends = from_ms(min(times[-1] for times in rows))
+    if first is None:
+        midnight = begins.replace(hour=0, minute=0, second=0, microsecond=0)
+        first = midnight if midnight - HISTORY >= begins else midnight + timedelta(days=1)
+    if not begins < first <= ends:
+        raise DomainError(
+            f"{path.name}: holds candles from {begins:%Y-%m-%d %H:%M} to {ends:%Y-%m-%d %H:%M} UTC; "
+            f"--from {first:%Y-%m-%d %H:%M} is outside"
+        )
+    missing = sorted(set(Settings().symbols) - set(source.symbols))
+    if missing:
+        raise DataError(f"{path.name}: has no candles of {missing[0]}; a demo needs both symbols")
+    return first

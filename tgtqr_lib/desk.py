@@ -1,0 +1,197 @@
+"""What every command that trades or watches stands on: home, settings, ledger, exchange, and today's facts."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+from tgtqr_lib import books, gate, journal, ledger
+from tgtqr_lib.clock import MINUTE, floor_minute, iso, tick_id, utc_day
+from tgtqr_lib.domain import (
+    Account,
+    Busy,
+    Candles,
+    Day,
+    Inputs,
+    Instrument,
+    MarketView,
+    Plan,
+    StoreError,
+)
+from tgtqr_lib.execution import fees_on
+from tgtqr_lib.home import Home
+from tgtqr_lib.limits import tightest
+from tgtqr_lib.market.bybit import Exchange
+from tgtqr_lib.market.embedded import StandingClock, open_market
+from tgtqr_lib.settings import Settings
+from tgtqr_lib.strategies import strategy_named
+
+
+@dataclass
+class Desk:
+    """An open home: `clock` is there only with the embedded simulator."""
+
+    home: Home
+    settings: Settings
+    con: sqlite3.Connection
+    exchange: Exchange
+    clock: StandingClock | None = None
+    _instruments: dict[str, Instrument] = field(default_factory=dict)
+    _offset_ms: list[int | None] = field(default_factory=list)
+
+    def instruments(self) -> dict[str, Instrument]:
+        """The exchange's rules of the symbols, asked once a command."""
+        if not self._instruments:
+            self._instruments = self.exchange.instruments(self.settings.symbols)
+        return self._instruments
+
+    def clock_offset_ms(self) -> int | None:
+        """This machine's clock minus the exchange's, measured once a command; None when simulated."""
+        if not self._offset_ms:
+            self._offset_ms.append(self.exchange.clock_offset_ms())
+        return self._offset_ms[0]
+
+
+@contextmanager
+def open_desk(home: Home, settings: Settings) -> Iterator[Desk]:
+    """Open ledger and market of `home`; closed at the end."""
+    make_folders(home)
+    con = ledger.connect(home.ledger)
+    try:
+        with open_market(home, settings) as (exchange, clock):
+            yield Desk(home, settings, con, exchange, clock)
+    finally:
+        con.close()
+
+
+def make_folders(home: Home) -> None:
+    """Make the folders of `home`. Raises `StoreError` when that cannot be."""
+    try:
+        home.make()
+    except OSError as error:
+        raise StoreError(f"home {home.root}: {error.filename} cannot be made ({error.strerror})") from None
+
+
+@contextmanager
+def one_at_a_time(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file at `path`. Raises `Busy` when another process holds it."""
+    try:
+        lock = open(path, "w")  # noqa: SIM115 - held until the end, also by a process that is killed
+    except OSError as error:
+        raise StoreError(f"lock {path}: cannot be opened ({error.strerror})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Busy(f"another {what} is running; expected one at a time") from None
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def ensure_day(desk: Desk, at: datetime) -> tuple[Account, Day | None]:
+    """The account and the UTC day of `at`, each opened if it is not.
+
+    The day is None when something is held whose close of 23:59 is missing: then nothing can be bought.
+    """
+    con = desk.con
+    account = books.account(con)
+    if account is None:
+        with ledger.writing(con):
+            account = books.account(con) or books.open_account(con, at, "the first account")
+        journal.event("account", account=account.id, cash=account.initial_equity)
+    day = books.day(con, account, utc_day(at))
+    if day is not None:
+        return account, day
+    last_minute = floor_minute(at).replace(hour=0, minute=0) - MINUTE
+    closes: dict[str, Decimal] = {}
+    for position in books.portfolio(con, account).held:
+        close = desk.exchange.close_at(position.symbol, last_minute)
+        if close is None:
+            journal.event("day_not_open", symbol=position.symbol, missing=iso(last_minute))
+            return account, None
+        closes[position.symbol] = close
+    with ledger.writing(con):
+        day = books.open_day(con, account, at, closes, tightest(desk.settings.limits.limits))
+    journal.event("day", date=day.date, start_equity=day.start_equity, account=account.id)
+    return account, day
+
+
+def situation(
+    desk: Desk,
+    at: datetime,
+    boundary: datetime | None = None,
+    opened: tuple[Account, Day | None] | None = None,
+) -> Inputs:
+    """Today's facts at exchange time `at`, as inputs that have seen no market yet.
+
+    `boundary` names the tick; without one the minute of `at` does, as for a watch beat. `opened` is
+    what `ensure_day` returned for `at`; with it nothing is asked of the exchange.
+    """
+    con, settings = desk.con, desk.settings
+    account, day = opened or ensure_day(desk, at)
+    boundary = boundary or floor_minute(at)
+    strategy = strategy_named(settings.strategy)
+    limits = tightest(settings.limits.limits, *([day.limits] if day else []))
+    return Inputs(
+        tick_id=tick_id(boundary),
+        boundary=boundary,
+        exchange_time=at,
+        markets=(),
+        fees=fees_on(at.date()),
+        account=account,
+        days=(day,) if day else (),
+        portfolio=books.portfolio(con, account),
+        orders_today=books.orders_on(con, utc_day(at)),
+        used_ids=books.order_ids(con, tick_id(boundary)),
+        health=gate.health(con, desk.home, desk.clock_offset_ms()),
+        limits=limits,
+        plan=Plan(
+            strategy=strategy.name,
+            parameters=strategy.checked(settings.parameters),
+            order_target_usdt=settings.order_target_usdt,
+            collar_bps=settings.collar_bps,
+        ),
+    )
+
+
+def today(
+    desk: Desk, frozen: Inputs, at: datetime, opened: tuple[Account, Day | None]
+) -> Inputs:
+    """`frozen` with everything that may have changed since: time, portfolio, days, gate, order counts.
+
+    Limits are the tighter of then and now, and an act across midnight answers to both days. Reads
+    ledger and files only, so that it can run inside a transaction.
+    """
+    now = situation(desk, at, frozen.boundary, opened)
+    days = {day.date: day for day in (*frozen.days, *now.days)} if frozen.days and now.days else {}
+    return replace(
+        frozen,
+        exchange_time=at,
+        account=now.account,
+        days=tuple(days.values()),
+        portfolio=now.portfolio,
+        orders_today=now.orders_today,
+        used_ids=now.used_ids,
+        orders_this_tick=0,
+        health=now.health,
+        limits=tightest(frozen.limits, now.limits),
+    )
+
+
+def bare_view(desk: Desk, symbol: str) -> MarketView:
+    """A view of `symbol` with the exchange's rules alone: what a safety sale needs."""
+    empty = Candles(symbol, 0, *([()] * 6))
+    return MarketView(symbol, desk.instruments().get(symbol), empty, None)
+
+
+def beat_minute(at: datetime) -> datetime:
+    """The open of the newest minute that is closed at `at`."""
+    return floor_minute(at) - timedelta(minutes=1)

@@ -1,0 +1,157 @@
+"""The gate: ACTIVE, REDUCING or STOPPED, from the latch, the watch's lease and the other causes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import suppress
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from tgtqr_lib import books, latch, ledger
+from tgtqr_lib.clock import from_ms
+from tgtqr_lib.domain import (
+    GateRefused,
+    GateState,
+    Health,
+    Inputs,
+    Order,
+    Portfolio,
+    Side,
+    StoreError,
+)
+from tgtqr_lib.home import Home
+from tgtqr_lib.risk import GATE_RULES, STOPPED_RULES, first_refusal, review
+from tgtqr_lib.risk.budget import daily_floor, total_floor
+
+MB = 1_000_000
+
+
+def health(
+    con: sqlite3.Connection, home: Home, clock_offset_ms: int | None
+) -> Health:
+    """The facts that can close the gate, read now."""
+    beat = ledger.newest_mark(con)
+    return Health(
+        last_beat_at=from_ms(beat.beat_ms) if beat else None,
+        clock_offset_ms=clock_offset_ms,
+        disk_free_mb=shutil.disk_usage(home.data).free // MB,
+        ledger_problem=witness_problem(con, home),
+        stopped=latch.stopped_because(home),
+    )
+
+
+def state_of(inputs: Inputs) -> tuple[GateState, str, str]:
+    """State, reason code and sentence: what the gate's rules would say to any entry."""
+    probe = Order("probe", "BTCUSDT", Side.BUY, Decimal(1), Decimal(1), inputs.exchange_time)
+    refusal = first_refusal([v for v in review(probe, inputs) if v.code in GATE_RULES])
+    if refusal is None:
+        return GateState.ACTIVE, "", "armed, and watched"
+    stopped = refusal.code in STOPPED_RULES
+    return GateState.STOPPED if stopped else GateState.REDUCING, refusal.code, refusal.text
+
+
+def witness_problem(con: sqlite3.Connection, home: Home) -> str | None:
+    """What ledger and witness disagree about, or None.
+
+    The witness keeps the head that was last seen: a ledger that lost its newest rows (a deleted
+    `-wal` file, an old copy) opens without a word, and only this notices.
+    """
+    try:
+        seq_text, digest = home.witness.read_text("ascii").split()
+        seq = int(seq_text)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return f"the ledger's witness {home.witness.name} is not readable ({error})"
+    rows = ledger.between(con, seq, seq)
+    if not rows:
+        last = ledger.head(con)[0]
+        return f"the ledger ends at event {last}, but its witness has seen event {seq}"
+    if rows[0].hash != digest:
+        return f"event {seq} of the ledger is not the one its witness has seen"
+    return None
+
+
+def bear_witness(con: sqlite3.Connection, home: Home) -> None:
+    """Keep the ledger's head beside it. While the two disagree the old witness stays."""
+    if witness_problem(con, home) is not None:
+        return
+    seq, digest = ledger.head(con)
+    if seq == 0:
+        return
+    fresh = home.witness.with_suffix(f".{os.getpid()}")
+    fresh.write_text(f"{seq} {digest}\n", "ascii")
+    os.replace(fresh, home.witness)
+
+
+def note_latch(con: sqlite3.Connection, home: Home, at: datetime) -> str | None:
+    """Book a stop or an arming that the ledger has not heard of; why the kit is stopped, or None."""
+    reason = latch.stopped_because(home)
+    last = books.last_gate(con)
+    known = last["what"] if last else "stopped"
+    now = "armed" if reason is None else "stopped"
+    if now != known:
+        with ledger.writing(con):
+            books.book_gate(con, now, at, reason or "data/control/ARMED is there", "control files")
+    return reason
+
+
+def stop(home: Home, reason: str, by: str) -> None:
+    """Latch the kit, then tell the ledger if it can be told at once."""
+    latch.stop(home, f"{reason} (by {by})")
+    tell_ledger_of_stop(home, reason, by)
+
+
+def tell_ledger_of_stop(home: Home, reason: str, by: str) -> bool:
+    """Book a stop that is latched; False when the ledger is locked or cannot be written.
+
+    Then the next beat or tick books it.
+    """
+    with suppress(StoreError, sqlite3.Error, OSError):
+        con = ledger.connect(home.ledger, create=False, timeout_s=0.2)
+        try:
+            last = books.last_gate(con)
+            if last is None or last["what"] != "stopped":
+                with ledger.writing(con):
+                    books.book_gate(con, "stopped", datetime.now(UTC), reason, by)
+            return True
+        finally:
+            con.close()
+    return False
+
+
+def arm(con: sqlite3.Connection, home: Home, inputs: Inputs, reason: str, by: str) -> None:
+    """Open the gate: the ledger hears of it first, then the latch is armed.
+
+    Raises `GateRefused` while anything is held, a floor is broken or the account was ended, and
+    `DomainError` without a reason.
+    """
+    reason = books.check_reason(reason, "tgtqr arm")
+    if latch.stopped_because(home) is None:
+        raise GateRefused("the gate is armed already")
+    if inputs.portfolio.held:
+        raise GateRefused(f"cannot arm while {held_text(inputs.portfolio)}; expected nothing held")
+    if cause := books.last_stop_cause(con):
+        raise GateRefused(
+            f"account {inputs.account.id} was ended by {cause}; "
+            "expected `tgtqr account new --reason ...` first"
+        )
+    cash, floor = inputs.portfolio.cash, max(
+        total_floor(inputs.account, inputs.limits),
+        *(daily_floor(day, day.limits) for day in inputs.days),
+    )
+    if cash < floor:
+        raise GateRefused(f"cannot arm with {cash:f} USDT, below the floor {floor:f}")
+    try:
+        with latch.arming(home), ledger.writing(con):
+            books.book_gate(con, "armed", inputs.exchange_time, reason, by)
+    except latch.ArmRefused as error:
+        raise GateRefused(f"not armed: {error}") from None
+
+
+def held_text(portfolio: Portfolio) -> str:
+    """What is held, in words."""
+    parts = [f"{position.quantity:f} {position.symbol}" for position in portfolio.held]
+    return " and ".join(parts) + " is held" if parts else "nothing is held"

@@ -1,0 +1,92 @@
+"""The watch: a beat every minute that marks, holds the limits, renews the lease and notes missed ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from tgtqr_lib import books, gate, journal, ledger
+from tgtqr_lib.act import Act
+from tgtqr_lib.clock import FIRST_START_S, LAST_START_S, MINUTE, TICK, floor_minute, iso, to_ms
+from tgtqr_lib.desk import Desk, beat_minute
+from tgtqr_lib.ledger import Mark
+from tgtqr_lib.portfolio import equity
+from tgtqr_lib.safety import safety_path
+from tgtqr_lib.tick import MISSED_TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a beat saw: exchange time, equity (None while a held symbol has no close), what it did."""
+
+    at: datetime
+    equity: Decimal | None
+    cash: Decimal
+    sales: tuple[Act, ...]
+    missed: tuple[str, ...]
+    stopped: str | None
+
+    def plain(self) -> dict[str, Any]:
+        """What `tgtqr watch --once --json` prints."""
+        return {
+            "at": iso(self.at),
+            "equity": None if self.equity is None else f"{self.equity:f}",
+            "cash": f"{self.cash:f}",
+            "sales": [sale.plain() for sale in self.sales],
+            "missed": list(self.missed),
+            "stopped": self.stopped,
+        }
+
+
+def beat(desk: Desk) -> Beat:
+    """One beat at the exchange's time.
+
+    The lease is renewed only when everything held could be marked: a watch that cannot see is none.
+    Raises `VenueUnavailable` when the exchange does not answer.
+    """
+    at = desk.exchange.time()
+    safety = safety_path(desk, at)
+    account = safety.inputs.account
+    held = books.portfolio(desk.con, account)
+    worth = safety.equity
+    if worth is not None and safety.sales:
+        worth = equity(held, safety.closes)
+    with ledger.writing(desk.con):
+        late = at - timedelta(seconds=LAST_START_S)
+        missed = tuple(books.record_missed(desk.con, late, MISSED_TEXT))
+        if worth is not None:
+            closes = {symbol: f"{close:f}" for symbol, close in sorted(safety.closes.items())}
+            minute = to_ms(beat_minute(at))
+            mark = Mark(account.id, minute, to_ms(at), held.cash, worth, closes)
+            ledger.put_mark(desk.con, mark)
+    if safety.sales or missed:
+        gate.bear_witness(desk.con, desk.home)
+    journal.event(
+        "beat",
+        at=iso(at),
+        equity=worth,
+        cash=held.cash,
+        **{f"{p.symbol}_held": p.quantity for p in held.held},
+        **({"missed": ",".join(missed)} if missed else {}),
+        **({"stopped": safety.stopped} if safety.stopped else {}),
+    )
+    return Beat(at, worth, held.cash, safety.sales, missed, safety.stopped)
+
+
+def play_to(desk: Desk, moment: datetime) -> Iterator[Beat]:
+    """Let the embedded simulator's time pass to `moment`, with a beat in each minute before it.
+
+    Of a longer time only the last quarter hour is watched; what lies before it was missed.
+    """
+    clock = desk.clock
+    minute = floor_minute(moment) - MINUTE
+    if clock.started:
+        minute = max(floor_minute(clock.now()) + MINUTE, floor_minute(moment) - TICK + MINUTE)
+    while minute < floor_minute(moment):
+        clock.move_to(minute + timedelta(seconds=FIRST_START_S))
+        yield beat(desk)
+        minute += MINUTE
+    clock.move_to(moment)
