@@ -1,18 +1,22 @@
 """One way to run: the same examples every time, no deadlines, nothing of the caller's own settings."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, configuration, settings
 
 settings.register_profile(
     "tgtqr",
     deadline=None,
-    database=None,  # a test run leaves nothing behind in the project
+    database=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("tgtqr")
+# a test run leaves nothing behind in the project
+configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "tgtqr-hypothesis")
 
 KEPT = {"TGTQR_RECORDED_DATA"}  # where recorded candles lie, if the machine has any
 

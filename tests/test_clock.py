@@ -110,7 +110,9 @@ def test_a_boundary_is_at_most_a_quarter_hour_back(moment):
 
 @pytest.mark.parametrize("moment", ["10:14", "10:15:01", "10:15:00.001", "10:01"])
 def test_a_tick_time_off_the_quarter_hour_is_named(moment):
-    with pytest.raises(DomainError, match="is not a quarter hour; expected minute 00, 15, 30 or 45"):
+    with pytest.raises(
+        DomainError, match="is not a quarter hour; expected minute 00, 15, 30 or 45"
+    ):
         check_boundary(parse_time("2026-11-22T" + moment))
 
 

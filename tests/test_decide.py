@@ -319,7 +319,7 @@ def test_doubt_of_one_symbol_leaves_the_other_alone():
     ],
 )
 def test_a_plan_that_cannot_be_is_named(wrong):
-    with pytest.raises(DomainError, match="strategy .*expected|whole number"):
+    with pytest.raises(DomainError, match=r"strategy .*expected|whole number"):
         decide(inputs(plan=wrong))
 
 

@@ -50,7 +50,7 @@ def test_an_order_needs_a_positive_finite_quantity_and_limit(field, value):
 
 
 def test_an_order_needs_a_time_with_a_zone():
-    with pytest.raises(DomainError, match="placed_at .* has no time zone"):
+    with pytest.raises(DomainError, match=r"placed_at .* has no time zone"):
         an_order(placed_at=datetime(2026, 11, 22, 10, 15))
 
 
@@ -120,7 +120,11 @@ def test_an_empty_side_is_a_data_error(side):
 
 def test_a_quote_knows_its_best_prices_and_their_middle():
     quote = a_quote("100", bids=[("99.5", 1), ("99", 2)], asks=[("100.2", 1), ("101", 2)])
-    assert (quote.bid, quote.ask, quote.mid) == (Decimal("99.5"), Decimal("100.2"), Decimal("99.85"))
+    assert (quote.bid, quote.ask, quote.mid) == (
+        Decimal("99.5"),
+        Decimal("100.2"),
+        Decimal("99.85"),
+    )
 
 
 # candles
@@ -191,7 +195,9 @@ def test_candles_are_equal_by_value():
     assert all(candles([1, 2, 3]) != other for other in others)
 
 
-@pytest.mark.parametrize("n, expected", [(0, []), (2, [3, 4]), (4, [1, 2, 3, 4]), (9, [1, 2, 3, 4])])
+@pytest.mark.parametrize(
+    "n, expected", [(0, []), (2, [3, 4]), (4, [1, 2, 3, 4]), (9, [1, 2, 3, 4])]
+)
 def test_tail_takes_the_newest_and_head_the_oldest(n, expected):
     seen = candles([1, 2, 3, 4], decimals=0)
     assert seen.tail(n).close.tolist() == expected
@@ -199,7 +205,9 @@ def test_tail_takes_the_newest_and_head_the_oldest(n, expected):
     assert len(seen.tail(n).open_ms) == len(expected)
 
 
-@pytest.mark.parametrize("decimals, steps, price", [(0, 7, "7"), (1, 1043217, "104321.7"), (6, 1, "0.000001")])
+@pytest.mark.parametrize(
+    "decimals, steps, price", [(0, 7, "7"), (1, 1043217, "104321.7"), (6, 1, "0.000001")]
+)
 def test_a_price_is_its_steps_exactly(decimals, steps, price):
     assert candles([1], decimals=decimals).price(steps) == Decimal(price)
 

@@ -228,7 +228,13 @@ def test_spot_fees_are_ten_basis_points_with_their_date_and_source():
 def test_the_fee_of_a_day_is_the_newest_that_holds_by_then(monkeypatch):
     rows = [(date(2024, 1, 1), dec(10)), (date(2025, 1, 1), dec(8)), (date(2026, 1, 1), dec(6))]
     monkeypatch.setitem(FEE_TABLE, "spot", rows)
-    on = [date(2020, 1, 1), date(2024, 12, 31), date(2025, 1, 1), date(2025, 12, 31), date(2026, 5, 1)]
+    on = [
+        date(2020, 1, 1),
+        date(2024, 12, 31),
+        date(2025, 1, 1),
+        date(2025, 12, 31),
+        date(2026, 5, 1),
+    ]
     assert [fees_on(day).bps for day in on] == [10, 10, 8, 8, 6]
     assert fees_on(date(2025, 6, 1)).since == "2025-01-01"
 

@@ -12,17 +12,28 @@ from tgtqr_lib import limits as ours
 from tgtqr_lib.domain import Limits
 
 
-def test_the_hard_limits_are_those_of_the_design():
-    assert ours.HARD == HARD_LIMITS  # 1.00 a position, 2.00 a day, 5.00 in all, trim above 1.00
-    assert ours.LEVERAGE == 1
-    assert ours.SYMBOLS == ("BTCUSDT", "ETHUSDT")
-    assert ours.MARKET == "spot"
-    assert ours.INITIAL_EQUITY == Decimal("10.00")
-    assert (ours.COLLAR_BPS, ours.ORDER_TARGET_USDT) == (100, Decimal("0.95"))
-    assert (ours.MAX_ORDERS_A_TICK, ours.MAX_ORDERS_A_DAY) == (2, 192)
-    assert (ours.QUOTE_MAX_AGE_S, ours.LEASE_S) == (5, 180)
-    assert (ours.CLOCK_OFFSET_MS, ours.DISK_FREE_MB) == (500, 200)
-    assert (ours.MAX_JUMP_FRACTION, ours.TICKER_FRACTION) == (Decimal("0.2"), Decimal("0.02"))
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("HARD", Limits(Decimal("1.00"), Decimal("2.00"), Decimal("5.00"), Decimal("1.00"))),
+        ("LEVERAGE", 1),
+        ("SYMBOLS", ("BTCUSDT", "ETHUSDT")),
+        ("MARKET", "spot"),
+        ("INITIAL_EQUITY", Decimal("10.00")),
+        ("COLLAR_BPS", 100),
+        ("ORDER_TARGET_USDT", Decimal("0.95")),
+        ("MAX_ORDERS_A_TICK", 2),
+        ("MAX_ORDERS_A_DAY", 192),
+        ("QUOTE_MAX_AGE_S", 5),
+        ("LEASE_S", 180),
+        ("CLOCK_OFFSET_MS", 500),
+        ("DISK_FREE_MB", 200),
+        ("MAX_JUMP_FRACTION", Decimal("0.2")),
+        ("TICKER_FRACTION", Decimal("0.02")),
+    ],
+)
+def test_the_hard_limits_are_those_of_the_design(name, value):
+    assert getattr(ours, name) == value
 
 
 def test_two_full_entries_fit_the_day_only_because_each_costs_less_than_its_position_limit():

@@ -66,7 +66,7 @@ def test_more_than_is_held_cannot_be_sold(quantity):
 
 
 def test_what_is_not_held_cannot_be_sold():
-    with pytest.raises(DomainError, match="sells 0.01 ETHUSDT, but 0 is held"):
+    with pytest.raises(DomainError, match=r"sells 0.01 ETHUSDT, but 0 is held"):
         fold(TEN, [a_buy("0.01"), a_sold("0.01", symbol="ETHUSDT")])
 
 
@@ -128,7 +128,9 @@ def test_cash_fees_and_cost_are_conserved(fills):
 def test_quantities_are_what_was_bought_less_what_was_sold(fills):
     portfolio = fold(TEN, fills)
     for symbol in ("BTCUSDT", "ETHUSDT"):
-        signed = [f.quantity if f.side is Side.BUY else -f.quantity for f in fills if f.symbol == symbol]
+        signed = [
+            f.quantity if f.side is Side.BUY else -f.quantity for f in fills if f.symbol == symbol
+        ]
         assert portfolio.position(symbol).quantity == sum(signed)
 
 
@@ -154,7 +156,9 @@ def test_an_exit_reserves_nothing():
 
 
 def test_equity_is_cash_and_what_is_held_at_the_marks():
-    held = a_portfolio(a_position("BTCUSDT", "0.000009"), a_position("ETHUSDT", "0.00037"), cash="8")
+    held = a_portfolio(
+        a_position("BTCUSDT", "0.000009"), a_position("ETHUSDT", "0.00037"), cash="8"
+    )
     marks = {"BTCUSDT": dec("104321.7"), "ETHUSDT": dec("2511.03")}
     # 8 + 0.9388953 + 0.9290811
     assert equity(held, marks) == dec("9.8679764")

@@ -73,8 +73,14 @@ instruments = st.sampled_from([BTC, ETH])
 def test_a_limit_is_the_collar_rounded_down_to_the_price_step(close, collar, instrument):
     step = Fraction(instrument.price_step)
     for limit, exact in [
-        (entry_limit(close, collar, instrument.price_step), Fraction(close) * (10_000 + collar) / 10_000),
-        (exit_limit(close, collar, instrument.price_step), Fraction(close) * (10_000 - collar) / 10_000),
+        (
+            entry_limit(close, collar, instrument.price_step),
+            Fraction(close) * (10_000 + collar) / 10_000,
+        ),
+        (
+            exit_limit(close, collar, instrument.price_step),
+            Fraction(close) * (10_000 - collar) / 10_000,
+        ),
     ]:
         assert 0 <= exact - Fraction(limit) < step
         assert (Fraction(limit) / step).denominator == 1
@@ -122,7 +128,11 @@ def test_long_while_something_is_held_is_no_order():
 def test_flat_sells_all_that_is_held_at_the_collar_below_the_close():
     order = wanted("FLAT", held="0.000009")
     # 104321.7 x 0.99 = 103278.483
-    assert (order.side, order.quantity, order.limit) == (Side.SELL, dec("0.000009"), dec("103278.4"))
+    assert (order.side, order.quantity, order.limit) == (
+        Side.SELL,
+        dec("0.000009"),
+        dec("103278.4"),
+    )
 
 
 def test_flat_sells_all_even_when_a_part_would_be_enough_to_trim():
@@ -164,9 +174,7 @@ def test_a_holding_worth_more_than_one_usdt_is_trimmed_to_it(held, sold, state):
         assert order.limit == dec("99000.0")
 
 
-@given(
-    lots=st.integers(1, 200), close=st.integers(1, 10**7).map(lambda n: Decimal(n).scaleb(-1))
-)
+@given(lots=st.integers(1, 200), close=st.integers(1, 10**7).map(lambda n: Decimal(n).scaleb(-1)))
 def test_a_trim_is_the_fewest_lots_that_are_enough(lots, close):
     held = lots * BTC.lot
     enough = next(n for n in range(lots + 1) if (lots - n) * BTC.lot * close <= 1)
@@ -212,6 +220,8 @@ def test_feasible_says_whether_the_exchange_would_take_the_order(notional, text)
     assert feasible(dec(notional), BTC) == text
 
 
-@pytest.mark.parametrize("value, expected", [("0.09", "0"), ("0.1", "0.1"), ("105364.917", "105364.9")])
+@pytest.mark.parametrize(
+    "value, expected", [("0.09", "0"), ("0.1", "0.1"), ("105364.917", "105364.9")]
+)
 def test_a_value_is_rounded_down_to_whole_steps(value, expected):
     assert floor_to(dec(value), dec("0.1")) == dec(expected)

@@ -16,7 +16,16 @@ from typing import Any
 from tgtqr_lib.canonical import plain, sha256
 from tgtqr_lib.clock import MINUTE, from_ms, iso
 from tgtqr_lib.decide import decision_sha256
-from tgtqr_lib.domain import Choice, Decision, Inputs, Instrument, MarketView, Verdict
+from tgtqr_lib.domain import (
+    MINUTE_MS,
+    Candles,
+    Choice,
+    Decision,
+    Inputs,
+    Instrument,
+    MarketView,
+    Verdict,
+)
 from tgtqr_lib.execution import BPS
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.risk.budget import daily_floor, total_floor
@@ -43,8 +52,14 @@ UNITS = {
     "TOTAL_BUDGET": "USDT",
 }
 NOTHING_TO_DO = {"ALREADY_LONG": "held already, no order", "ALREADY_FLAT": "nothing held, no order"}
+NO_ACT = {
+    "done": "the decision above allows no order",
+    "refused": "the gate kept the order back",
+    "failed": "the tick failed, and a failed tick changes nothing more",
+    "missed": "the tick began too late, and a late tick never trades",
+}
 
-# JupyterLab aligns cells to the right unless their style says otherwise, other readers to the left unless told
+# JupyterLab aligns cells to the right unless their style says otherwise, other readers to the left
 LEFT, RIGHT = " style=text-align:left", " align=right"
 REFUSED = " style=background:rgba(213,94,0,0.25)"  # seen on light and on dark pages
 
@@ -84,11 +99,12 @@ class Sentinel:
 
 def headline(frozen: Inputs, decision: Decision) -> Piece:
     """One line for each symbol: what was decided, and the one reason."""
-    lines = [f"{decision.tick_id}: {_time(frozen.boundary)}"]
+    lines = [f"{md(decision.tick_id)}, {_time(frozen.boundary)}"]
     for choice in decision.choices:
-        what = md(action(choice, _instrument(frozen, choice.symbol), brief=False))
+        view = frozen.market(choice.symbol)
+        what = action(choice, view.instrument if view else None, brief=False)
         why = f"`{choice.reason}`: {md(choice.reason_text)}"
-        lines.append(f"**{choice.symbol}: {what}.** {why}")
+        lines.append(f"**{md(choice.symbol)}: {md(what)}.** {why}")
     return Piece("\n\n".join(lines))
 
 
@@ -109,37 +125,31 @@ def signals(frozen: Inputs, decision: Decision) -> Piece:
 
 def verdicts(decision: Decision) -> Piece:
     """Every rule's answer: for each symbol its one reason, refusals, figures, and plain facts."""
-    pieces = [_symbol_verdicts(choice) for choice in decision.choices]
     note = (
-        "Distance is how far the value stays on the allowed side of the limit. A rule that concerns only "
-        "entries, or only sales, leaves other orders exempt and shows its figures all the same."
+        "Distance is how far the value stays on the allowed side of the limit. A rule that concerns "
+        "only entries, or only sales, leaves other orders exempt and shows its figures all the same."
     )
-    return _joined(*pieces, Piece(note, f"<p>{note}</p>"))
+    tables = [_symbol_verdicts(choice) for choice in decision.choices]
+    return _joined(*tables, Piece(note, f"<p>{note}</p>"))
 
 
 def orders(decision: Decision) -> Piece:
-    """The approved orders in the sequence in which they are acted on, and the hashes of the decision."""
+    """The approved orders in the sequence in which they are acted on, the reasons and the hashes."""
     rows = [
         [
             order.id,
-            f"{order.side} {order.quantity:f} {_coin(order.symbol)}",
-            f"{'at most' if order.is_entry else 'at least'} {grouped(order.limit)} USDT",
-            f"{grouped(order.notional)} USDT",
+            f"{order.side} {order.quantity:f} {coin(order.symbol)}",
+            f"{'at most' if order.is_entry else 'at least'} {usdt(order.limit)}",
+            usdt(order.notional),
             order.feasible,
         ]
         for order in decision.orders
     ]
     head = ["order", "what", "limit", "at the limit", "possible on the exchange"]
-    table = _table(head, rows, "llrrl")
-    if not rows:
-        table = Piece("**No order.**", "<p><b>No order.</b></p>")
-    reasons = [f"{c.symbol}: {c.reason}" for c in decision.choices]
-    lines = [
-        f"Decision of {decision.tick_id}. {', '.join(reasons)}.",
-        f"Decision {decision_sha256(decision)}, of inputs {decision.inputs_sha256} (SHA-256).",
-    ]
-    note = Piece("\n\n".join(map(md, lines)), "".join(f"<p>{escape(x)}</p>" for x in lines))
-    return _joined(table, note)
+    table = _table(head, rows, "llrrl").markdown if rows else "**No order.**"
+    reasons = [f"{md(c.symbol)} `{c.reason}`" for c in decision.choices]
+    hashes = f"inputs `{decision.inputs_sha256}`, decision `{decision_sha256(decision)}`"
+    return Piece(f"{table}\n\nReason: {', '.join(reasons)}.\n\nSHA-256: {hashes}.")
 
 
 def sentinel(decision: Decision) -> Sentinel:
@@ -148,14 +158,14 @@ def sentinel(decision: Decision) -> Sentinel:
 
 
 def read_sentinel(notebook: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the sentinel of an executed notebook says.
+    """What the sentinel of an executed notebook says, as plain dicts and lists.
 
-    None unless exactly one cell is tagged `decision`, was executed, and shows exactly one whole decision.
+    None unless exactly one code cell is tagged `decision`, was executed, and shows exactly one decision.
     """
     cells = [
         cell
         for cell in notebook.get("cells", ())
-        if TAG in cell.get("metadata", {}).get("tags", ()) and cell.get("cell_type") == "code"
+        if cell.get("cell_type") == "code" and TAG in cell.get("metadata", {}).get("tags", ())
     ]
     if len(cells) != 1 or not isinstance(cells[0].get("execution_count"), int):
         return None
@@ -167,40 +177,43 @@ def read_sentinel(notebook: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def outcome_markdown(outcome: Mapping[str, Any]) -> str:
-    """The text of the cell that sealing adds: what was done about the decision, as Markdown."""
-    acts = outcome["acts"]
-    parts = ["## What was done", _did(outcome["state"], acts)]
+    """The text of the cell that sealing adds: what was done about the decision, as Markdown.
+
+    `outcome` is plain JSON; amounts are texts, None or "-" when not known.
+    """
+    state, acts, ledger = outcome["state"], outcome["acts"], outcome["ledger"]
+    parts = ["## What was done"]
     if acts:
-        head = [
-            "order",
-            "what",
-            "limit, USDT",
-            "result",
-            "price, USDT",
-            "notional, USDT",
-            "fee, USDT",
-        ]
+        filled = sum(act["result"] == "FILLED" for act in acts)
+        noun = "order" if len(acts) == 1 else "orders"
+        parts.append(f"**{md(state.capitalize())}: {filled} of {len(acts)} {noun} filled.**")
+        head = ["order", "what", "limit", "result", "price", "notional", "fee"]
         parts.append(_table(head, [_act(act) for act in acts], "llrlrrr").markdown)
-        parts += [f"`{act['order_id']}`: {md(act['text'])}." for act in acts if act["text"]]
-    if small := sorted({act["feasible"] for act in acts if act["feasible"].startswith("no")}):
-        parts.append(f"On paper only. Possible on the exchange: {md(', '.join(small))} USDT.")
+        odd = [act for act in acts if act["result"] != "FILLED" and act["text"]]
+        parts += [f"{md(act['order_id'])}: {md(act['text'])}." for act in odd]
+    else:
+        why = NO_ACT.get(state, "no reason is recorded")
+        told = f" ({md(outcome['text'])})" if outcome.get("text") else ""
+        parts.append(f"**{md(state.capitalize())}.** Nothing was ordered: {why}{told}.")
+    if any(str(act["feasible"]).startswith("no") for act in acts):
+        small = sorted({f"{act['symbol']}: {act['feasible']} USDT" for act in acts})
+        parts.append(f"On paper only. Possible on the exchange? {md('; '.join(small))}.")
     held = [
-        f"{p['quantity']} {_coin(p['symbol'])} that cost {p['cost']} USDT"
+        f"{p['quantity']} {coin(p['symbol'])} at a cost of {p['cost']} USDT"
         for p in outcome["positions"]
     ]
     parts.append(
-        f"Afterwards: cash {md(outcome['cash'])} USDT, equity {md(outcome['equity'])} USDT, "
-        f"held: {md(', '.join(held)) or 'nothing'}."
+        f"Afterwards: cash {_recorded(outcome['cash'])}, equity {_recorded(outcome['equity'])}, "
+        f"held: {md('; '.join(held)) or 'nothing'}."
     )
-    ledger = outcome["ledger"]
     parts.append(
-        f"Sealed at {md(outcome['sealed_at'])} after {md(outcome['duration_s'])} s. Ledger: event "
-        f"{ledger['seq']}, head `{ledger['head']}`."
+        f"Sealed at {md(outcome['sealed_at'])}, {md(outcome['duration_s'])} s after the start; "
+        f"ledger event {ledger['seq']}, head `{ledger['head']}`."
     )
     return "\n\n".join(parts) + "\n"
 
 
-# --- sentences ---
+# --- words and figures ---
 
 
 def action(choice: Choice, instrument: Instrument | None, *, brief: bool = True) -> str:
@@ -213,39 +226,53 @@ def action(choice: Choice, instrument: Instrument | None, *, brief: bool = True)
     if order is None:
         return f"{state}, {NOTHING_TO_DO.get(choice.reason, f'no order{why}')}"
     verb, bound = ("buy", "at most") if order.is_entry else ("sell", "at least")
-    what = f"{verb} {_lots(order.quantity, instrument, order.symbol)}"
-    if not brief:
-        what += f" ({order.quantity:f} {_coin(order.symbol)})"
+    quantity = f"{order.quantity:f} {coin(order.symbol)}"
+    what = quantity
+    if instrument is not None:
+        lots = order.quantity / instrument.lot
+        what = f"{grouped(lots.quantize(Decimal(1)))} {'lot' if lots == 1 else 'lots'}"
+        what += "" if brief else f" ({quantity})"
     if not choice.approved:
-        return f"{state}, {what} refused{why}"
-    return f"{state}, {what} {bound} {grouped(order.limit)} USDT"
+        return f"{state}, {verb} {what} refused{why}"
+    return f"{state}, {verb} {what} {bound} {usdt(order.limit)}"
 
 
 def sentence(choice: Choice, frozen: Inputs) -> str:
-    """The signal of a symbol as a sentence for someone who sees this page for the first time."""
+    """The signal of a symbol as a sentence for someone who sees such a page for the first time."""
     signal, plan = choice.signal, frozen.plan
-    parameters = strategy_named(plan.strategy).checked(plan.parameters)
     if signal.distance_bps is None:
         return f"{signal.symbol} says {signal.state}, because there is doubt. {signal.text}."
+    parameters = strategy_named(plan.strategy).checked(plan.parameters)
+    mean = "its mean"
+    if "window" in parameters:
+        mean = f"the mean of the last {parameters['window']} closes"
     side = "above" if signal.close > signal.mean else "below"
-    window = parameters.get("window")
-    mean = f"the mean of the last {window} closes" if window else "its mean"
     place = f"{grouped(abs(signal.distance_bps))} bps {side} {mean}"
     if signal.close == signal.mean:
         place = f"exactly on {mean}"
     digits = Decimal(1).scaleb(signal.close.as_tuple().exponent - 2)
     text = (
-        f"{signal.symbol} says {signal.state}: the last close, {grouped(signal.close)} USDT, is {place}, "
-        f"{grouped(signal.mean.quantize(digits))} USDT"
+        f"{signal.symbol} says {signal.state}: the last close, {usdt(signal.close)}, is {place}, "
+        f"{usdt(signal.mean.quantize(digits))}"
     )
     if choice.reason == "SIGNAL_IN_BAND":
-        text += f", and so inside the band of {parameters['band_bps']} bps in which nothing changes"
-    return text + "."
+        text += f", inside the band of {parameters['band_bps']} bps in which nothing changes"
+    return f"{text}."
 
 
 def grouped(value: Decimal | int) -> str:
     """`value` in full with thousands marked, `105,364.9`."""
     return format(value, ",f" if isinstance(value, Decimal) else ",d")
+
+
+def usdt(amount: Decimal) -> str:
+    """`amount` in full with its unit."""
+    return f"{grouped(amount)} USDT"
+
+
+def coin(symbol: str) -> str:
+    """What a quantity of `symbol` counts, `BTC`."""
+    return symbol.removesuffix("USDT")
 
 
 def figure(value: Decimal | None, unit: str) -> str:
@@ -256,85 +283,64 @@ def figure(value: Decimal | None, unit: str) -> str:
         return f"{value * 100:,.3f} %"
     if value.as_tuple().exponent < -8:
         value = round(value, 8)
+    unit = "order" if (unit, value) == ("orders", 1) else unit
     return f"{grouped(value)} {unit}".rstrip()
 
 
 def md(text: str) -> str:
     """`text` as Markdown that shows it letter by letter: no markup, no HTML, no second line."""
     flat = escape(" ".join(str(text).split()), quote=False)
-    return "".join(f"\\{letter}" if letter in "\\`*_{}[]|#$~" else letter for letter in flat)
+    return re.sub(r"([\\`*_{}\[\]|#$~])", r"\\\1", flat)
 
 
 # --- what the pieces are made of ---
 
 
 def _facts(frozen: Inputs) -> list[list[str]]:
+    """The rows of the summary that concern the kit and not one market."""
     health, account, limits, plan = frozen.health, frozen.account, frozen.limits, frozen.plan
-    late = (frozen.exchange_time - frozen.boundary).total_seconds()
+    portfolio, fees = frozen.portfolio, frozen.fees
     strategy = strategy_named(plan.strategy)
     values = strategy.checked(plan.parameters)
-    settings = [f"{name} {values[name]} {p.unit}" for name, p in strategy.parameters.items()]
+    parameters = [f"{name} {values[name]} {p.unit}" for name, p in strategy.parameters.items()]
+    reserved = f", {usdt(portfolio.reserved)} of it reserved" if portfolio.reserved else ""
+    held = [f"{p.quantity:f} {coin(p.symbol)} at a cost of {usdt(p.cost)}" for p in portfolio.held]
     floors = [
-        f"{grouped(daily_floor(day, limits))} USDT for {day.date}, which began at "
-        f"{grouped(day.start_equity)} USDT"
+        f"{usdt(daily_floor(day, limits))} on {day.date}, which began at {usdt(day.start_equity)}"
         for day in frozen.days
     ]
-    return [
-        ["tick", f"{frozen.tick_id}, boundary {_time(frozen.boundary)}"],
-        ["exchange time", f"{_time(frozen.exchange_time)}, {late:g} s after the boundary"],
-        ["gate", "ARMED" if health.stopped is None else f"STOPPED: {health.stopped}"],
-        ["health", "; ".join(_health(frozen))],
-        ["account", f"{account.id}, opened {_time(account.opened_at)} with {grouped(account.initial_equity)} USDT"],
-        ["cash", _cash(frozen)],
-        ["positions", "; ".join(_positions(frozen)) or "nothing is held"],
-        ["equity", _equity(frozen)],
-        ["floor of the day", "; ".join(floors) or "the day is not open"],
-        ["floor of the account", f"{grouped(total_floor(account, limits))} USDT"],
-        [
-            "limits",
-            f"{grouped(limits.position_usdt)} USDT a position, {grouped(limits.daily_loss_usdt)} USDT daily "
-            f"loss, {grouped(limits.total_loss_usdt)} USDT total loss",
-        ],
-        ["orders so far", f"{frozen.orders_today} today"],
-        ["strategy", f"{strategy.name}: {strategy.text} ({', '.join(settings)})"],
-        [
-            "an entry",
-            f"buys for {grouped(plan.order_target_usdt)} USDT, at most {plan.collar_bps} bps above the last close",
-        ],
-        [
-            "fees",
-            f"{frozen.fees.bps:f} bps, {frozen.fees.source}, since {frozen.fees.since}, "
-            f"in {frozen.fees.currency}",
-        ],
-        ["inputs SHA-256", sha256(frozen)],
-    ]  # fmt: skip
+    problems = [f"{v.symbol} {p.code}: {p.text}" for v in frozen.markets for p in v.problems]
+    rows = {
+        "tick": f"{frozen.tick_id}, boundary {_time(frozen.boundary)}",
+        "exchange time": f"{_time(frozen.exchange_time)}, {_seconds_since(frozen.boundary, frozen)} later",
+        "gate": "ARMED" if health.stopped is None else f"STOPPED: {health.stopped}",
+        "health": "; ".join(_health(frozen)),
+        "account": f"{account.id}, opened {_time(account.opened_at)} with {usdt(account.initial_equity)}",
+        "cash": f"{usdt(portfolio.cash)}{reserved}",
+        "positions": "; ".join(held) or "nothing is held",
+        "equity": _equity(frozen),
+        "floor of the day": "; ".join(floors) or "the day is not open",
+        "floor of the account": usdt(total_floor(account, limits)),
+        "limits": f"{usdt(limits.position_usdt)} a position, {usdt(limits.daily_loss_usdt)} lost a day, "
+        f"{usdt(limits.total_loss_usdt)} lost in all",
+        "orders so far": f"{frozen.orders_today} today",
+        "strategy": f"{strategy.name}: {strategy.text} ({', '.join(parameters)})",
+        "an entry": f"buys for {usdt(plan.order_target_usdt)}, at most {plan.collar_bps} bps above the close",
+        "fees": f"{fees.bps:f} bps in {fees.currency}, {fees.source}, since {fees.since}",
+        "problems": "; ".join(problems) or "none",
+        "inputs SHA-256": sha256(frozen),
+    }  # fmt: skip
+    return [list(row) for row in rows.items()]
 
 
 def _health(frozen: Inputs) -> list[str]:
     health = frozen.health
-    beat = "no watch beat yet"
-    if health.last_beat_at is not None:
-        age = (frozen.exchange_time - health.last_beat_at).total_seconds()
-        beat = f"last watch beat {age:g} s ago"
-    offset = health.clock_offset_ms
+    beat, offset = health.last_beat_at, health.clock_offset_ms
     return [
-        beat,
+        f"last watch beat {_seconds_since(beat, frozen)} ago" if beat else "no watch beat yet",
         health.ledger_problem or "ledger and witness agree",
         f"{grouped(health.disk_free_mb)} MB of disk free",
         "simulated clock" if offset is None else f"this clock {offset:+,d} ms off the exchange's",
-    ]
-
-
-def _cash(frozen: Inputs) -> str:
-    reserved = frozen.portfolio.reserved
-    kept = f", {grouped(reserved)} USDT of it reserved" if reserved else ""
-    return f"{grouped(frozen.portfolio.cash)} USDT{kept}"
-
-
-def _positions(frozen: Inputs) -> list[str]:
-    return [
-        f"{p.quantity:f} {_coin(p.symbol)}, cost {grouped(p.cost)} USDT"
-        for p in frozen.portfolio.held
     ]
 
 
@@ -342,37 +348,35 @@ def _equity(frozen: Inputs) -> str:
     marks = {v.symbol: v.candles.last_close for v in frozen.markets if len(v.candles)}
     if any(p.symbol not in marks for p in frozen.portfolio.held):
         return "not known: something is held that has no close"
-    return f"{grouped(equity(frozen.portfolio, marks))} USDT at the last closes"
+    return f"{usdt(equity(frozen.portfolio, marks))} at the last closes"
 
 
 def _market(view: MarketView, frozen: Inputs) -> dict[str, str]:
     """One symbol's column of the summary."""
     candles, quote, instrument = view.candles, view.quote, view.instrument
-    column = dict.fromkeys(
-        ("closed minutes", "last close", "bid", "ask", "spread", "quote's age", "price step", "one lot",
-         "smallest legal order"), "not seen"
-    )  # fmt: skip
-    column["closed minutes"] = "none"
-    column["problems"] = "; ".join(f"{p.code}: {p.text}" for p in view.problems) or "none"
-    if len(candles):
-        first, last = from_ms(candles.open_ms[0]), from_ms(candles.open_ms[-1])
-        column["closed minutes"] = f"{len(candles)}, {first:%H:%M} to {last + MINUTE:%H:%M} UTC"
-        column["last close"] = f"{grouped(candles.last_close)} USDT"
+    last = usdt(candles.last_close) if len(candles) else "not seen"
+    column = {"closed minutes": _span(candles), "last close": last}
+    column |= dict.fromkeys(("bid", "ask", "spread", "quote's age"), "not seen")
+    column |= dict.fromkeys(("price step", "one lot", "smallest legal order"), "not seen")
     if quote is not None:
-        age = (frozen.exchange_time - quote.at).total_seconds()
-        column |= {
-            "bid": f"{grouped(quote.bid)} USDT",
-            "ask": f"{grouped(quote.ask)} USDT",
-            "spread": f"{(quote.ask - quote.bid) / quote.mid * BPS:,.2f} bps",
-            "quote's age": f"{age:g} s",
-        }
+        column["bid"], column["ask"] = usdt(quote.bid), usdt(quote.ask)
+        column["spread"] = f"{(quote.ask - quote.bid) / quote.mid * BPS:,.2f} bps"
+        column["quote's age"] = _seconds_since(quote.at, frozen)
     if instrument is not None:
-        column |= {
-            "price step": f"{instrument.price_step:f} USDT",
-            "one lot": f"{instrument.lot:f} {_coin(view.symbol)}",
-            "smallest legal order": f"{instrument.min_notional:,.2f} USDT",
-        }
+        column["price step"] = usdt(instrument.price_step)
+        column["one lot"] = f"{instrument.lot:f} {coin(view.symbol)}"
+        column["smallest legal order"] = f"{instrument.min_notional:,.2f} USDT"
     return column
+
+
+def _span(candles: Candles) -> str:
+    """How many minutes there are, from when to when, and how many are missing between."""
+    if not len(candles):
+        return "none"
+    first, end = from_ms(candles.open_ms[0]), from_ms(candles.open_ms[-1]) + MINUTE
+    missing = int(candles.open_ms[-1] - candles.open_ms[0]) // MINUTE_MS + 1 - len(candles)
+    lack = f", {missing} missing" if missing else ""
+    return f"{len(candles)}, {first:%H:%M} to {end:%H:%M} UTC{lack}"
 
 
 def _symbol_verdicts(choice: Choice) -> Piece:
@@ -384,19 +388,20 @@ def _symbol_verdicts(choice: Choice) -> Piece:
     html = [_html_row(head, styles, "th")]
     lines = [_line(head), _line([":--", "--:", "--:", "--:"])]
     for v in (*refused, *figures):
-        numbers = [figure(x, _unit(v, choice.symbol)) for x in (v.value, v.limit, v.distance)]
-        text = f"{_word(v)} {v.code.replace('_', '_<wbr>')}<br><small>{escape(v.text)}</small>"
+        unit = UNITS.get(v.code, "").replace("coin", coin(choice.symbol))
+        numbers = [figure(x, unit) for x in (v.value, v.limit, v.distance)]
+        code = v.code.replace("_", "_<wbr>")  # a narrow screen may break it there
+        text = f"{_word(v)} {code}<br><small>{escape(v.text)}</small>"
         html.append(_html_row([text, *numbers], styles, "td", "" if v.allowed else REFUSED))
-        lines.append(
-            _line([f"{_word(v)} {v.code}{'' if v.allowed else f': {md(v.text)}'}", *numbers])
-        )
-    title = f"<b>{escape(f'{choice.symbol}: {choice.reason}')}</b> {escape(choice.reason_text)}"
+        said = "" if v.allowed else f": {md(v.text)}"
+        lines.append(_line([f"{_word(v)} {v.code}{said}", *numbers]))
     each = "".join(f"<br>{v.code}: {escape(v.text)}" for v in facts)
     return Piece(
-        f"**{choice.symbol}: {choice.reason}** {md(choice.reason_text)}\n\n"
+        f"**{md(choice.symbol)}: {choice.reason}** {md(choice.reason_text)}\n\n"
         + "\n".join(lines)
         + f"\n\nAllowed, without a figure: {', '.join(v.code for v in facts)}.",
-        f"<p>{title}</p><table>{''.join(html)}</table>"
+        f"<p><b>{escape(choice.symbol)}: {choice.reason}</b> {escape(choice.reason_text)}</p>"
+        f"<table>{''.join(html)}</table>"
         f"<p><small>Allowed, without a figure:{each}</small></p>",
     )
 
@@ -408,40 +413,21 @@ def _word(verdict: Verdict) -> str:
     return "exempt" if beyond else "allowed"
 
 
-def _unit(verdict: Verdict, symbol: str) -> str:
-    unit = UNITS.get(verdict.code, "")
-    return _coin(symbol) if unit == "coin" else unit
-
-
-def _did(state: str, acts: Sequence[Mapping[str, Any]]) -> str:
-    """The first sentence of the outcome."""
-    if acts:
-        filled = sum(act["result"] == "FILLED" for act in acts)
-        return f"**{md(state)}: {filled} of {len(acts)} {'order was' if len(acts) == 1 else 'orders were'} filled.**"
-    why = {
-        "done": "the decision above asks for no order",
-        "refused": "the gate kept the order back",
-        "failed": "the tick failed, and a failed tick changes nothing more",
-        "missed": "the tick began too late, and a late tick never trades",
-    }
-    return f"**{md(state)}.** Nothing was ordered: {why.get(state, 'no reason is recorded')}."
-
-
 def _act(act: Mapping[str, Any]) -> list[str]:
     """One order's row of the outcome."""
-    result = (
-        act["result"]
-        if act["reason"] in (None, "", act["result"])
-        else f"{act['result']} ({act['reason']})"
-    )
-    what = f"{act['side']} {act['quantity']} {_coin(act['symbol'])}"
-    figures = [_text_number(act[name]) for name in ("price", "notional", "fee")]
-    return [act["order_id"], what, _text_number(act["limit"]), result, *figures]
+    told = act["reason"] and act["reason"] != act["result"]
+    return [
+        act["order_id"],
+        f"{act['side']} {act['quantity']} {coin(act['symbol'])}",
+        _recorded(act["limit"]),
+        f"{act['result']} ({act['reason']})" if told else act["result"],
+        *(_recorded(act[name]) for name in ("price", "notional", "fee")),
+    ]
 
 
-def _text_number(text: str | None) -> str:
-    """A decimal string of the ledger with thousands marked; a dash for none."""
-    return "-" if text is None or text == "" else grouped(Decimal(text))
+def _recorded(amount: str | None) -> str:
+    """An amount in USDT that was recorded as text; a dash when there is none."""
+    return usdt(Decimal(amount)) if amount and amount != "-" else "-"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> Piece:
@@ -481,20 +467,8 @@ def _bare(value: Any) -> Any:
     return [_bare(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _instrument(frozen: Inputs, symbol: str) -> Instrument | None:
-    view = frozen.market(symbol)
-    return None if view is None else view.instrument
-
-
-def _lots(quantity: Decimal, instrument: Instrument | None, symbol: str) -> str:
-    if instrument is None:
-        return f"{quantity:f} {_coin(symbol)}"
-    lots = quantity / instrument.lot
-    return f"{lots:,.0f} {'lot' if lots == 1 else 'lots'}"
-
-
-def _coin(symbol: str) -> str:
-    return symbol.removesuffix("USDT")
+def _seconds_since(moment: datetime, frozen: Inputs) -> str:
+    return f"{(frozen.exchange_time - moment).total_seconds():g} s"
 
 
 def _time(moment: datetime) -> str:

@@ -93,7 +93,11 @@ BOUNDARIES = [
     (data_jump, jumping("800.1"), True),
     (data_jump, jumping("800.0"), False),
     (data_jump, jumping("1200.0", "1000.0"), False),  # a spike that is over is still in the window
-    (data_jump, jumping(*["1250.0"] * 60), False),  # the first close of the window, to the one before
+    (
+        data_jump,
+        jumping(*["1250.0"] * 60),
+        False,
+    ),  # the first close of the window, to the one before
     (data_jump, jumping(*["1250.0"] * 61), True),  # before the window
     # DATA_STALE: at most 5 s old
     (data_stale, with_quote(a_quote(at=ago(5))), True),
@@ -168,6 +172,8 @@ def test_of_a_symbol_that_was_not_seen_nothing_is_bought_and_everything_can_be_s
 
 
 def test_a_future_minute_of_another_symbol_does_not_matter():
-    late = candles(closes_for("LONG", "2511.03", decimals=2), "ETHUSDT", until=BOUNDARY - timedelta(1))
+    late = candles(
+        closes_for("LONG", "2511.03", decimals=2), "ETHUSDT", until=BOUNDARY - timedelta(1)
+    )
     now = inputs(a_view(), a_view("ETHUSDT", seen=late, quote=None))
     assert all(RULES[code](an_entry(), now, HARD_LIMITS).allowed for code in DATA_RULES)

@@ -28,11 +28,15 @@ UNIT = Decimal("0.00000001")
 # POSITION_LIMIT
 
 
-@pytest.mark.parametrize("limit, allowed", [("111000.0", True), ("111000.1", True), ("111000.2", False)])
+@pytest.mark.parametrize(
+    "limit, allowed", [("111000.0", True), ("111000.1", True), ("111000.2", False)]
+)
 def test_position_limit_includes_its_limit(limit, allowed):
     # 9 lots of 0.000001 at 111000.1 cost 0.9990009 and a fee of 0.1 %: 0.99999991, rounded up;
     # one step more is 1.00000081
-    verdict = position_limit.check(an_entry(quantity="0.000009", limit=limit), FLAT_INPUTS, HARD_LIMITS)
+    verdict = position_limit.check(
+        an_entry(quantity="0.000009", limit=limit), FLAT_INPUTS, HARD_LIMITS
+    )
     assert verdict.allowed is allowed
 
 
@@ -54,7 +58,9 @@ def test_what_is_held_and_what_is_pending_count_at_cost(spare, allowed):
 
 
 def test_the_other_symbol_does_not_count():
-    now = inputs(portfolio=a_portfolio(a_position("ETHUSDT", cost="1.00"), pending={"ETHUSDT": "1"}))
+    now = inputs(
+        portfolio=a_portfolio(a_position("ETHUSDT", cost="1.00"), pending={"ETHUSDT": "1"})
+    )
     assert position_limit.check(an_entry(), now, HARD_LIMITS).allowed
 
 

@@ -153,7 +153,7 @@ def test_the_reference_is_the_exact_price_the_last_close_is_compared_with(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_out_of_range_or_unknown_are_named(name):
     strategy = STRATEGIES[name]
-    with pytest.raises(DomainError, match="unknown parameter 'windwo'.*expected"):
+    with pytest.raises(DomainError, match=r"unknown parameter 'windwo'.*expected"):
         strategy.checked({"windwo": 3})
     for parameter, p in strategy.parameters.items():
         for value in (p.low - 1, p.high + 1):
@@ -168,5 +168,5 @@ def test_parameters_out_of_range_or_unknown_are_named(name):
 
 
 def test_an_unknown_strategy_is_named_with_the_known_ones():
-    with pytest.raises(DomainError, match="strategy 'ma_trnd' is unknown; expected .*ma_trend"):
+    with pytest.raises(DomainError, match=r"strategy 'ma_trnd' is unknown; expected .*ma_trend"):
         strategy_named("ma_trnd")

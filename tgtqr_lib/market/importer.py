@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LISTED_REFUSALS = 20
 MARKET_WORDS = {"spot": "spot", "linear": "linear", "usdm": "linear"}
+OTHER_MINUTES = {3, 5, 10, 15, 30, 60, 120, 240, 360, 480, 720, 1440, 4320, 10080}
 NEEDED = ("ts", *VALUES)
 # A 32-bit float is not the decimal it came from, and text is a matter of another format.
 EXACT_TYPES = re.compile(r"DOUBLE|DECIMAL\(.*\)|U?(TINY|SMALL|BIG)?INT(EGER)?")
@@ -262,13 +263,15 @@ def _read(
 
 
 def _expect_minutes(what: str, open_us: np.ndarray) -> None:
-    """Raise `DataError` when the most frequent distance between candles is not a minute."""
+    """Raise `DataError` when the most frequent distance is that of other candles than a minute's."""
     distances = np.diff(np.sort(open_us))
     if np.count_nonzero(distances == MINUTE_US) * 2 > len(distances):
-        return  # as in nearly every file; counting all distances takes longer than the import
+        return  # as in nearly every file; to count all distances would take as long as the import
     found, counts = np.unique(distances[distances > 0], return_counts=True)
-    interval_us = int(found[np.argmax(counts)]) if len(found) else MINUTE_US
-    if interval_us != MINUTE_US:
-        minutes, rest = divmod(interval_us, MINUTE_US)
-        found = f"{interval_us / 1e6:g} seconds" if rest else f"{minutes} minutes"
+    if not len(found):
+        return
+    interval_us = int(found[np.argmax(counts)])
+    minutes, rest = divmod(interval_us, MINUTE_US)
+    if interval_us < MINUTE_US or (minutes in OTHER_MINUTES and not rest):
+        found = f"{minutes} minutes" if minutes else f"{interval_us / 1e6:g} s"
         raise DataError(f"{what}: the candles are {found} apart; expected 1 minute")
