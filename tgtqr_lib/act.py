@@ -97,7 +97,9 @@ def _outcome(order: Order, now: Inputs, quote: Quote) -> Act:
         return Act(order, OUTSIDE_COLLAR, OUTSIDE_COLLAR, text, None, verdicts)
     (filled,) = fills
     whole = filled.quantity == order.quantity
-    text = f"{order.side} {filled.quantity:f} {order.symbol} at {filled.price:f}, fee {filled.fee:f}"
+    text = (
+        f"{order.side} {filled.quantity:f} {order.symbol} at {filled.price:f}, fee {filled.fee:f}"
+    )
     return Act(order, FILLED if whole else PARTIAL, "FILLED", text, filled, verdicts)
 
 

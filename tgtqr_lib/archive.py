@@ -44,7 +44,9 @@ def code_version() -> dict[str, str]:
     root = Path(__file__).parent
     digest = hashlib.sha256()
     for path in sorted({p for pattern in CORE for p in root.glob(pattern)}):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(
+            path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0"
+        )
     return {
         "version": __version__,
         "library_sha256": digest.hexdigest(),

@@ -109,7 +109,11 @@ def booked_order(con: sqlite3.Connection, order: Order) -> dict[str, Any] | None
 
 
 def book_order(
-    con: sqlite3.Connection, account: Account, order: Order, body: Mapping[str, Any], fill: Fill | None
+    con: sqlite3.Connection,
+    account: Account,
+    order: Order,
+    body: Mapping[str, Any],
+    fill: Fill | None,
 ) -> None:
     """Book what became of an order, and its fill. Inside `writing`."""
     ledger.append(con, Event("order", f"order/{order.id}", {"account": account.id, **body}))
@@ -163,7 +167,9 @@ def record_missed(con: sqlite3.Connection, until: datetime, why: str) -> list[st
     return missed
 
 
-def book_gate(con: sqlite3.Connection, what: str, at: datetime | None, reason: str, by: str) -> None:
+def book_gate(
+    con: sqlite3.Connection, what: str, at: datetime | None, reason: str, by: str
+) -> None:
     """Book that the gate was `armed` or `stopped`. Inside `writing`."""
     key = f"gate/{ledger.head(con)[0] + 1}"
     ledger.append(con, Event("gate", key, {"what": what, "at": at, "reason": reason, "by": by}))
@@ -184,7 +190,9 @@ def last_stop_cause(con: sqlite3.Connection) -> str | None:
     return None
 
 
-def book_end(con: sqlite3.Connection, account: Account, cause: str, at: datetime, text: str) -> None:
+def book_end(
+    con: sqlite3.Connection, account: Account, cause: str, at: datetime, text: str
+) -> None:
     """Book that a total stop ended `account`. Inside `writing`; once per account."""
     if ledger.get(con, f"ended/{account.id}") is None:
         body = {"account": account.id, "cause": cause, "at": at, "text": text}

@@ -33,7 +33,7 @@ def plain(value: Any) -> Any:
     to be read, and to be archived with every tick. Raises `DomainError` for a float or any type
     without a spelling.
     """
-    if value is None or isinstance(value, (bool, str)) and not isinstance(value, Enum):
+    if value is None or (isinstance(value, (bool, str)) and not isinstance(value, Enum)):
         return value
     if isinstance(value, Enum):
         return value.value

@@ -157,7 +157,7 @@ class Scene:
         """Where minutes are missing after the first one shown: (last close before, first close after or 0)."""
         edges = np.append(self.minutes, 1)  # the minute after the boundary is not asked for
         holes = np.flatnonzero(np.diff(edges) > 1)
-        return [(int(edges[i]), int(min(edges[i + 1] - 1, 0))) for i in holes]
+        return [(int(edges[i]), int(min(edges[i + 1], 0))) for i in holes]
 
     @property
     def decided(self) -> Side | None:
@@ -294,14 +294,15 @@ def _name_ends(axes: Axes, scene: Scene) -> None:
 
 
 def _apart(places: list[float], least: float) -> list[float]:
-    """`places`, ascending, moved until they are `least` apart; between 0.05 and 0.95 while that is possible."""
+    """`places`, ascending, moved until they are `least` apart and between 0.05 and 0.95."""
     up, down = list(places), list(places)
     for i in range(1, len(places)):
         up[i] = max(up[i], up[i - 1] + least)
         down[-i - 1] = min(down[-i - 1], down[-i] - least)
-    middle = [(a + b) / 2 for a, b in zip(up, down, strict=True)]
-    shift = max(0.05 - middle[0], 0.0) - max(middle[-1] - 0.95, 0.0)
-    return [place + shift for place in middle]
+    lowest = [0.05 + i * least for i in range(len(places))]
+    highest = [0.95 - i * least for i in reversed(range(len(places)))]
+    bounds = zip(up, down, lowest, highest, strict=True)
+    return [min(max((a + b) / 2, low), high) for a, b, low, high in bounds]
 
 
 def _draw_nothing(axes: Axes, scene: Scene) -> None:

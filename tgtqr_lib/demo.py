@@ -24,7 +24,9 @@ from tgtqr_lib.settings import Settings, load
 from tgtqr_lib.tick import TickResult, decision_rows, run_tick
 from tgtqr_lib.watch import play_to
 
-FIRST_DAY = datetime(2025, 6, 1, tzinfo=UTC)  # of the synthetic market, so that every demo is the same
+FIRST_DAY = datetime(
+    2025, 6, 1, tzinfo=UTC
+)  # of the synthetic market, so that every demo is the same
 MARKER = ".tgtqr-demo"  # only a folder that holds it is ever cleared
 HISTORY = timedelta(hours=3)
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC)
@@ -114,15 +116,17 @@ class Demo:
         if {p.symbol for p in inputs.portfolio.held} <= set(closes):
             summary.equity = equity(inputs.portfolio, closes)
         floor = total_floor(inputs.account, inputs.limits)
-        summary.runway_days = books.runway_days(
-            inputs.account, inputs.portfolio, found, at, floor
-        )
+        summary.runway_days = books.runway_days(inputs.account, inputs.portfolio, found, at, floor)
         summary.events = books.ledger.head(con)[0]
 
 
 @contextmanager
 def open_demo(
-    home: Home, *, seed: int | None = None, candles: Path | None = None, first: datetime | None = None
+    home: Home,
+    *,
+    seed: int | None = None,
+    candles: Path | None = None,
+    first: datetime | None = None,
 ) -> Iterator[Demo]:
     """A fresh demo in `home`, whose former content is cleared if it was a demo's.
 
@@ -138,7 +142,9 @@ def open_demo(
     _write_settings(home, seed, candles)
     settings = load(home)
     if settings.market != "simulator" or settings.simulator.url is not None:
-        raise DomainError("the demo plays its own simulator; unset TGTQR_MARKET and the simulator's url")
+        raise DomainError(
+            "the demo plays its own simulator; unset TGTQR_MARKET and the simulator's url"
+        )
     with kernels(home.outputs, ahead=True) as pool:
         pool.prepare()
         with open_desk(home, settings) as desk:

@@ -76,7 +76,9 @@ def make_folders(home: Home) -> None:
     try:
         home.make()
     except OSError as error:
-        raise StoreError(f"home {home.root}: {error.filename} cannot be made ({error.strerror})") from None
+        raise StoreError(
+            f"home {home.root}: {error.filename} cannot be made ({error.strerror})"
+        ) from None
 
 
 @contextmanager
@@ -162,9 +164,7 @@ def situation(
     )
 
 
-def today(
-    desk: Desk, frozen: Inputs, at: datetime, opened: tuple[Account, Day | None]
-) -> Inputs:
+def today(desk: Desk, frozen: Inputs, at: datetime, opened: tuple[Account, Day | None]) -> Inputs:
     """`frozen` with everything that may have changed since: time, portfolio, days, gate, order counts.
 
     Limits are the tighter of then and now, and an act across midnight answers to both days. Reads

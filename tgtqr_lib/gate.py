@@ -28,9 +28,7 @@ from tgtqr_lib.risk.budget import daily_floor, total_floor
 MB = 1_000_000
 
 
-def health(
-    con: sqlite3.Connection, home: Home, clock_offset_ms: int | None
-) -> Health:
+def health(con: sqlite3.Connection, home: Home, clock_offset_ms: int | None) -> Health:
     """The facts that can close the gate, read now."""
     beat = ledger.newest_mark(con)
     return Health(
@@ -138,9 +136,12 @@ def arm(con: sqlite3.Connection, home: Home, inputs: Inputs, reason: str, by: st
             f"account {inputs.account.id} was ended by {cause}; "
             "expected `tgtqr account new --reason ...` first"
         )
-    cash, floor = inputs.portfolio.cash, max(
-        total_floor(inputs.account, inputs.limits),
-        *(daily_floor(day, day.limits) for day in inputs.days),
+    cash, floor = (
+        inputs.portfolio.cash,
+        max(
+            total_floor(inputs.account, inputs.limits),
+            *(daily_floor(day, day.limits) for day in inputs.days),
+        ),
     )
     if cash < floor:
         raise GateRefused(f"cannot arm with {cash:f} USDT, below the floor {floor:f}")

@@ -169,7 +169,9 @@ def run_notebook(
         )
     except PapermillExecutionError as error:
         name, value = error.ename, str(error.evalue)[:300]
-        raise NotebookFailed(f"{source.name}: cell {error.cell_index} failed: {name}: {value}") from None
+        raise NotebookFailed(
+            f"{source.name}: cell {error.cell_index} failed: {name}: {value}"
+        ) from None
     except CellTimeoutError:
         raise NotebookFailed(f"{source.name}: a cell took longer than {cell_timeout_s} s") from None
     except (DeadKernelError, RuntimeError, TimeoutError) as error:

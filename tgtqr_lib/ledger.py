@@ -229,7 +229,9 @@ def _rows(con: sqlite3.Connection, where: str, values: Iterable[Any]) -> Iterato
         try:
             yield Row(seq, kind, key, json.loads(body), digest)
         except json.JSONDecodeError:
-            raise StoreError(f"ledger: event {seq} ({key}) is not readable; run ledger verify") from None
+            raise StoreError(
+                f"ledger: event {seq} ({key}) is not readable; run ledger verify"
+            ) from None
 
 
 def put_mark(con: sqlite3.Connection, mark: Mark) -> None:

@@ -87,9 +87,7 @@ def is_spent(desk: Desk, inputs: Inputs, closes: Mapping[str, Decimal]) -> bool:
     return True
 
 
-def _stop(
-    desk: Desk, inputs: Inputs, cause: str, text: str, at: datetime, *, total: bool
-) -> None:
+def _stop(desk: Desk, inputs: Inputs, cause: str, text: str, at: datetime, *, total: bool) -> None:
     gate.stop(desk.home, f"{cause}: {text}", "the safety path")
     journal.event("stopped", cause=cause, text=text)
     if total:
@@ -113,8 +111,6 @@ def _sell_all(desk: Desk, at: datetime) -> tuple[Act, ...]:
         if view.instrument is None:
             journal.event("sale_waits", symbol=view.symbol, text="the exchange does not list it")
             continue
-        order = safety_sale(
-            position.quantity, quote, view.instrument, now.plan.collar_bps, minute
-        )
+        order = safety_sale(position.quantity, quote, view.instrument, now.plan.collar_bps, minute)
         sales.append(act(desk, order, now))
     return tuple(sales)

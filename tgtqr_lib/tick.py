@@ -240,7 +240,9 @@ def _conclusion(result: TickResult) -> tuple[str, str, str]:
         return books.REFUSED, kept_back[0].reason, kept_back[0].reason_text
     told = [f"{one.order.symbol} {one.result}: {one.text}" for one in result.acts]
     quiet = [
-        f"{c.symbol} {c.reason}" for c in result.decision.choices if c.order is None or not c.approved
+        f"{c.symbol} {c.reason}"
+        for c in result.decision.choices
+        if c.order is None or not c.approved
     ]
     reasons = [one.result for one in result.acts] + [c.reason for c in result.decision.choices]
     return books.DONE, reasons[0], "; ".join(told + quiet)
@@ -350,7 +352,11 @@ def _booked_act(body: dict[str, Any]) -> dict[str, Any]:
 
 def _log(desk: Desk, result: TickResult) -> None:
     with contextlib.suppress(TgtqrError):  # a log line is never worth a tick
-        facts: dict[str, Any] = {"state": result.state, "reason": result.reason, "text": result.text}
+        facts: dict[str, Any] = {
+            "state": result.state,
+            "reason": result.reason,
+            "text": result.text,
+        }
         for c in result.decision.choices if result.decision else ():
             facts[f"{c.symbol}_signal"] = c.signal.state
             facts[f"{c.symbol}_close"] = c.signal.close
@@ -365,9 +371,7 @@ def _log(desk: Desk, result: TickResult) -> None:
                 facts[f"{position.symbol}_held"] = position.quantity
         if result.safety and result.safety.equity is not None:
             facts["equity_before"] = result.safety.equity
-        journal.event(
-            "tick", tick_id=result.tick_id, duration_s=result.duration_s, **facts
-        )
+        journal.event("tick", tick_id=result.tick_id, duration_s=result.duration_s, **facts)
 
 
 def next_boundary(desk: Desk) -> datetime:

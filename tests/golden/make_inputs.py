@@ -40,7 +40,7 @@ OPENED = datetime(2025, 6, 1, 9, 20, tzinfo=UTC)
 BOUGHT = datetime(2025, 6, 1, 9, 30, tzinfo=UTC)
 BOUNDARY = datetime(2025, 6, 1, 10, 15, tzinfo=UTC)
 START_S = 3  # the tick begins so long after its boundary
-MINUTES = 121  # two hours to look at, the second with its mean
+MINUTES = 120  # as a tick freezes them: the strategy's hour and one before it
 LEVELS = 5
 LOTS = {"BTCUSDT": Decimal("0.000001"), "ETHUSDT": Decimal("0.00001")}
 

@@ -184,7 +184,7 @@ worlds = st.sampled_from(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(chosen=worlds, steps=st.lists(ticks(), min_size=8, max_size=30))
 def test_no_price_path_takes_equity_below_a_floor(chosen, steps):
     world = World(**chosen)

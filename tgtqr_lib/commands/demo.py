@@ -19,7 +19,9 @@ from tgtqr_lib.home import Home
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ticks", type=int, default=96, help="how many quarter hours (96, a day)")
     parser.add_argument("--seed", type=int, help="of the synthetic market (1)")
-    parser.add_argument("--candles", type=Path, metavar="FILE", help="play recorded one-minute candles")
+    parser.add_argument(
+        "--candles", type=Path, metavar="FILE", help="play recorded one-minute candles"
+    )
     parser.add_argument("--from", dest="first", metavar="DATE", help="the first tick, 2025-06-01")
     json_option(parser)
 
@@ -28,7 +30,9 @@ def run(options: argparse.Namespace) -> int:
     if options.ticks < 1:
         raise DomainError(f"--ticks {options.ticks}: expected 1 or more")
     if options.seed is not None and options.candles is not None:
-        raise DomainError("--seed makes a market and --candles plays a recorded one; expected one of them")
+        raise DomainError(
+            "--seed makes a market and --candles plays a recorded one; expected one of them"
+        )
     if options.candles is not None and not options.candles.is_file():
         raise DomainError(f"--candles {options.candles}: there is no such file")
     first = check_boundary(parse_time(options.first)) if options.first else None
@@ -59,7 +63,11 @@ def _play(demo, options: argparse.Namespace) -> None:
     terminal = sys.stderr.isatty()
     form = "{l_bar}{bar:24}| {n_fmt}/{total_fmt} {remaining} left  {postfix}"
     with tqdm(
-        total=options.ticks, bar_format=form, disable=not terminal, file=sys.stderr, dynamic_ncols=True
+        total=options.ticks,
+        bar_format=form,
+        disable=not terminal,
+        file=sys.stderr,
+        dynamic_ncols=True,
     ) as bar:
         for result in demo.ticks(options.ticks):
             bar.update()

@@ -52,7 +52,8 @@ def _show(con, options: argparse.Namespace) -> int:
         rows = ledger.between(con, last - options.last + 1, last)
     if options.json:
         events = [
-            {"seq": r.seq, "kind": r.kind, "key": r.key, "body": r.body, "hash": r.hash} for r in rows
+            {"seq": r.seq, "kind": r.kind, "key": r.key, "body": r.body, "hash": r.hash}
+            for r in rows
         ]
         print_json({"events": events})
         return 0

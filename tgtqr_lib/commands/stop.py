@@ -14,7 +14,9 @@ from tgtqr_lib.home import Home
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="the stop command", help="kept with the stop")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

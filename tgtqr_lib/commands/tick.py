@@ -20,7 +20,9 @@ TROUBLE = ("EXCHANGE_UNREACHABLE", "DATA_TROUBLE")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--at", metavar="ISO", help="the quarter hour, 2026-11-22T10:15Z; default now")
+    parser.add_argument(
+        "--at", metavar="ISO", help="the quarter hour, 2026-11-22T10:15Z; default now"
+    )
     json_option(parser)
 
 

@@ -18,8 +18,12 @@ from tgtqr_lib.watch import beat
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", required=True, help="one beat, as cron wants it")
-    parser.add_argument("--at", metavar="ISO", help="move the embedded simulator's clock here first")
+    parser.add_argument(
+        "--once", action="store_true", required=True, help="one beat, as cron wants it"
+    )
+    parser.add_argument(
+        "--at", metavar="ISO", help="move the embedded simulator's clock here first"
+    )
     json_option(parser)
 
 
@@ -46,7 +50,9 @@ def run(options: argparse.Namespace) -> int:
 def _move_clock(desk: Desk, at: str | None) -> None:
     if desk.clock is None:
         if at:
-            raise DomainError("--at moves the embedded simulator's clock; this exchange has its own")
+            raise DomainError(
+                "--at moves the embedded simulator's clock; this exchange has its own"
+            )
     elif at:
         desk.clock.move_to(parse_time(at))
     elif desk.clock.started:

@@ -62,7 +62,12 @@ class Exchange:
     within the time budget, and `DataError` when what it answers cannot be."""
 
     def __init__(
-        self, host: str, *, timeout_s: float = 10.0, simulated: bool = False, depth: int = BOOK_DEPTH
+        self,
+        host: str,
+        *,
+        timeout_s: float = 10.0,
+        simulated: bool = False,
+        depth: int = BOOK_DEPTH,
     ) -> None:
         module, errors = _ccxt()
         self.host = host.rstrip("/")
@@ -226,7 +231,9 @@ class Exchange:
 
     def _result(self, answer: Any, method: Callable) -> Any:
         if not isinstance(answer, dict) or not isinstance(answer.get("result"), dict):
-            raise DataError(f"exchange {self.host}: the answer is not Bybit's ({str(answer)[:80]!r})")
+            raise DataError(
+                f"exchange {self.host}: the answer is not Bybit's ({str(answer)[:80]!r})"
+            )
         return answer["result"]
 
 

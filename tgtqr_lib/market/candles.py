@@ -17,9 +17,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -39,9 +38,6 @@ from tgtqr_lib.market.sanity import (
 )
 from tgtqr_lib.market.source import PRICES
 from tgtqr_lib.market.steps import from_steps, to_steps, to_units
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
 
 READ_ATTEMPTS = 5  # a reader takes no lock; a month that is replaced while it reads is read again
 WRITERS = 2  # threads that pack months
@@ -105,7 +101,7 @@ class Lake:
 
     def verify(self) -> LakeReport:
         """Look at every file: all problems, each a sentence, and the figures of each series."""
-        return lake_check.check(self.root, self._connection.cursor())
+        return lake_check.check(self.root, duck.cursor())
 
     def write(self, candles: Candles, source: str, *, revise: bool = False) -> WriteReport:
         """Add `candles` to their months; writing them twice equals writing them once.
@@ -159,10 +155,6 @@ class Lake:
                 sealed.replace(folder, new)
         return [merge.report(batch, months) for batch, months in zip(batches, staged, strict=True)]
 
-    @cached_property
-    def _connection(self) -> DuckDBPyConnection:
-        return duck.connect()
-
     def _folder(self, symbol: str, market: str) -> Path:
         if market not in MARKETS:
             raise DomainError(f"market {market!r} is unknown; expected one of {', '.join(MARKETS)}")
@@ -174,7 +166,7 @@ class Lake:
         month, rows = cut
         path = folder / f"{month}.parquet"
         there = bool(self._check(folder, [path]))
-        return merge.stage(self._connection.cursor(), path, month, rows, there, revise)
+        return merge.stage(duck.cursor(), path, month, rows, there, revise)
 
     def _rows(self, symbol: str, market: str, start: int, end: int) -> Columns:
         """open_ms and the float columns of the minutes in [start, end) ms, oldest first."""
@@ -205,7 +197,7 @@ class Lake:
         if not paths:
             return NO_ROWS
         patterns = [duck.pattern(path) for path in paths]
-        return self._connection.cursor().execute(query, [patterns]).fetchnumpy()
+        return duck.cursor().execute(query, [patterns]).fetchnumpy()
 
     def _check(self, folder: Path, paths: Sequence[Path]) -> dict[Path, sealed.Stamp]:
         """Those of `paths` that are there, each one compared with its checksum in this process."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +22,20 @@ SETTINGS = {
 
 
 def connect() -> DuckDBPyConnection:
-    """A new DuckDB in memory; threads of one process share it through `.cursor()`."""
+    """A new DuckDB in memory."""
     import duckdb  # here, because it takes longer to import than `tgtqr stop` takes to run
 
     return duckdb.connect(":memory:", config=SETTINGS)
+
+
+def cursor() -> DuckDBPyConnection:
+    """A cursor of this process's own DuckDB, which is made once and holds no tables; for any thread."""
+    return _own(os.getpid()).cursor()
+
+
+@cache
+def _own(process: int) -> DuckDBPyConnection:
+    return connect()  # one a process: the threads of a DuckDB do not survive a fork
 
 
 def pattern(path: Path) -> str:

@@ -43,7 +43,9 @@ class StandingClock:
     def move_to(self, moment: datetime) -> None:
         """Show `moment`. Raises `DomainError` when that would be going back."""
         if self.started and moment < (now := self.now()):
-            raise DomainError(f"the simulator's clock is at {iso(now)}; it cannot go back to {iso(moment)}")
+            raise DomainError(
+                f"the simulator's clock is at {iso(now)}; it cannot go back to {iso(moment)}"
+            )
         _write(self.home, moment)
         self.simulator.clock.set(iso(moment))
 

@@ -70,8 +70,8 @@ def import_file(
     lake is as it was then.
     """
     path = Path(path)
-    with duck.errors(DataError, path.name), duck.connect() as connection:
-        file = _open(path, connection)
+    with duck.errors(DataError, path.name):
+        file = _open(path, duck.cursor())
         market, notes = _market(file, market)
         stored = _stored_names(file, symbol)
         parts = [_judge(file, name, stored[name], market, source) for name in stored]
@@ -100,7 +100,7 @@ class _File:
     """
 
     path: Path
-    connection: DuckDBPyConnection
+    cursor: DuckDBPyConnection
     rows: int
     symbols: tuple[str | None, ...]
     sources: tuple[str | None, ...]
@@ -108,10 +108,10 @@ class _File:
     def query(self, columns: str, rest: str, **parameters: object) -> DuckDBPyConnection:
         """`SELECT columns FROM this file rest`."""
         sql = f"SELECT {columns} FROM read_parquet($path, file_row_number = true) {rest}"
-        return self.connection.execute(sql, {"path": duck.pattern(self.path), **parameters})
+        return self.cursor.execute(sql, {"path": duck.pattern(self.path), **parameters})
 
 
-def _open(path: Path, connection: DuckDBPyConnection) -> _File:
+def _open(path: Path, cursor: DuckDBPyConnection) -> _File:
     """Raises `DataError` for anything but a Parquet file with the columns of candles and some rows."""
     expected = f"expected one-minute candles as Parquet: {', '.join(NEEDED)}, symbol, source"
     if not path.is_file():
@@ -121,7 +121,7 @@ def _open(path: Path, connection: DuckDBPyConnection) -> _File:
             what = f"begins with {head!r}" if head else "is empty"
             raise DataError(f"{path.name}: is no Parquet file, it {what}; {expected}")
     glob = [duck.pattern(path)]
-    described = connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", glob).fetchall()
+    described = cursor.execute("DESCRIBE SELECT * FROM read_parquet(?)", glob).fetchall()
     kinds = {name: kind for name, kind, *_ in described}
     if missing := [name for name in NEEDED if name not in kinds]:
         hint = " (funding rates, it seems)" if "rate" in kinds else ""
@@ -132,14 +132,14 @@ def _open(path: Path, connection: DuckDBPyConnection) -> _File:
     for name in VALUES:
         if not EXACT_TYPES.fullmatch(kinds[name]):
             raise DataError(f"{path.name}: column {name} is {kinds[name]}; expected DOUBLE")
-    counted = connection.execute("SELECT count(*) FROM read_parquet(?)", glob).fetchone()
+    counted = cursor.execute("SELECT count(*) FROM read_parquet(?)", glob).fetchone()
     if counted == (0,):
         raise DataError(f"{path.name}: has no rows; {expected}")
     distinct = {"symbol": (), "source": ()}
     for name in distinct.keys() & kinds.keys():
         query = f"SELECT DISTINCT {name}::VARCHAR FROM read_parquet(?) ORDER BY 1 NULLS LAST"
-        distinct[name] = tuple(value for (value,) in connection.execute(query, glob).fetchall())
-    return _File(path, connection, counted[0], distinct["symbol"], distinct["source"])
+        distinct[name] = tuple(value for (value,) in cursor.execute(query, glob).fetchall())
+    return _File(path, cursor, counted[0], distinct["symbol"], distinct["source"])
 
 
 def _market(file: _File, given: str | None) -> tuple[str, tuple[str, ...]]:

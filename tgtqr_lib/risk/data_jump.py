@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 from tgtqr_lib.clock import from_ms, iso
 from tgtqr_lib.domain import Inputs, Limits, NoOrder, Order, Verdict
@@ -22,7 +23,7 @@ def check(order: Order | NoOrder, inputs: Inputs, limits: Limits) -> Verdict:
     if candles is None or len(candles) < 2:
         return fact(CODE, True, f"{order.symbol}: there are no two closes to compare")
     closes = [int(steps) for steps in candles.close]
-    jumps = [Decimal(abs(b - a)) / a for a, b in zip(closes, closes[1:], strict=False)]
+    jumps = [Decimal(abs(b - a)) / a for a, b in pairwise(closes)]
     largest = max(jumps)
     at = iso(from_ms(candles.open_ms[1 + jumps.index(largest)]))
     text = (
