@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, configuration, settings
 
+from tests.stage import decide_without_a_kernel, open_stage
+from tgtqr_lib import tick
+from tgtqr_lib.home import Home
+from tgtqr_lib.kernel import kernels
+
 settings.register_profile(
     "tgtqr",
     deadline=None,
@@ -21,6 +26,16 @@ configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "tgtqr-hypot
 KEPT = {"TGTQR_RECORDED_DATA"}  # where recorded candles lie, if the machine has any
 
 
+@pytest.fixture(autouse=True, scope="session")
+def nothing_of_the_caller():
+    """Fixtures that outlive a test see none of the caller's TGTQR_ variables either."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.upper().startswith("TGTQR_") and name not in KEPT:
+                patch.delenv(name)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def a_home_of_its_own(tmp_path, monkeypatch):
     """Every test has an empty home and none of the caller's TGTQR_ variables."""
@@ -28,3 +43,31 @@ def a_home_of_its_own(tmp_path, monkeypatch):
         if name.upper().startswith("TGTQR_") and name not in KEPT:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TGTQR_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def home(tmp_path) -> Home:
+    """An empty home with its folders."""
+    return Home(tmp_path / "home").make()
+
+
+@pytest.fixture(scope="session")
+def pool(tmp_path_factory):
+    """Kernels for the tests that execute notebooks, each started while the one before it works."""
+    with kernels(tmp_path_factory.mktemp("kernels"), ahead=True) as found:
+        yield found
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch):
+    """A home at work, whose ticks decide without a kernel."""
+    monkeypatch.setattr(tick, "run_notebook", decide_without_a_kernel)
+    with open_stage(tmp_path / "home") as found:
+        yield found
+
+
+@pytest.fixture
+def real_stage(tmp_path, pool):
+    """A home at work, whose ticks execute the notebook in a kernel."""
+    with open_stage(tmp_path / "home", pool) as found:
+        yield found

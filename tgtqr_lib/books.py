@@ -27,6 +27,7 @@ from tgtqr_lib.portfolio import apply, equity, fold
 
 DONE, REFUSED, FAILED, MISSED = "done", "refused", "failed", "missed"
 FINAL_STATES = (DONE, REFUSED, FAILED, MISSED)
+MISSED_TEXT = "the kit was not running at that time"
 LOOK_BACK = 200  # events; what a crash left is settled at the very next start
 
 

@@ -56,7 +56,9 @@ def plain(value: Any) -> Any:
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    raise DomainError(f"canonical JSON: {value!r} is a {type(value).__name__}, which has no spelling")
+    raise DomainError(
+        f"canonical JSON: {value!r} is a {type(value).__name__}, which has no spelling"
+    )
 
 
 def dumps(value: Any) -> str:

@@ -39,7 +39,8 @@ PALETTE = ("#FFFFFF", BLUE, ORANGE, GREEN, RED, BROWN, INK, GRID)
 # the decision's mark: up for an entry, down for an exit, a dot for neither; the second sign for a refused one
 MARKERS = {Side.BUY: ("^", "▲△", GREEN), Side.SELL: ("v", "▼▽", RED), None: ("o", "●", INK)}
 
-# Many dots with hard edges look better than few with soft ones, scaled down by the page, and take a third of the bytes.
+# Many dots with hard edges, scaled down by the page, look better than few with soft ones and take
+# a third of the bytes.
 WIDTH_IN, HEIGHT_IN, DPI, SHOWN_PX = 6.4, 3.0, 144, 700
 STYLE = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"} | {
     f"{part}.antialiased": False for part in ("text", "lines", "patch")
@@ -108,7 +109,7 @@ def price_chart(frozen: Inputs, view: MarketView, choice: Choice) -> Chart:
 
 @dataclass(frozen=True)
 class Scene:
-    """What a price chart shows; a close is plotted at the minute's end, in minutes before the boundary (<= 0)."""
+    """What a price chart shows; a close stands at its minute's end, in minutes from the boundary (<= 0)."""
 
     frozen: Inputs
     view: MarketView
@@ -144,7 +145,7 @@ class Scene:
 
     @cached_property
     def means(self) -> np.ndarray:
-        """(n,) float64 quote per base: the mean of `window` closes, NaN where one of its minutes is missing."""
+        """(n,) float64 quote per base: the mean of `window` closes, NaN where a minute of it is missing."""
         candles = self.view.candles
         if self.window is None:
             return np.full(len(self.shown), np.nan)
@@ -154,7 +155,7 @@ class Scene:
 
     @cached_property
     def gaps(self) -> list[tuple[int, int]]:
-        """Where minutes are missing after the first one shown: (last close before, first close after or 0)."""
+        """Where minutes are missing: (last close before, first close after, or 0 when there is none)."""
         edges = np.append(self.minutes, 1)  # the minute after the boundary is not asked for
         holes = np.flatnonzero(np.diff(edges) > 1)
         return [(int(edges[i]), int(min(edges[i + 1], 0))) for i in holes]

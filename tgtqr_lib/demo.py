@@ -22,7 +22,7 @@ from tgtqr_lib.portfolio import equity
 from tgtqr_lib.risk.budget import total_floor
 from tgtqr_lib.settings import Settings, load
 from tgtqr_lib.tick import TickResult, decision_rows, run_tick
-from tgtqr_lib.watch import play_to
+from tgtqr_lib.watch import beat, play_to
 
 FIRST_DAY = datetime(
     2025, 6, 1, tzinfo=UTC
@@ -82,26 +82,25 @@ class Demo:
         """Play `count` ticks from the first boundary on, with a beat in each minute between them."""
         began = time.monotonic()
         boundary = self.summary.first
+        self._arm(boundary)
         for _ in range(count):
-            self._pass_to(boundary + timedelta(seconds=FIRST_START_S))
-            if not self.summary.results:
-                self._arm()
+            self.pool.prepare()  # it starts while the minutes before the tick pass
             result = run_tick(self.desk, self.pool, boundary)
             self.summary.results.append(result)
             boundary += TICK
             yield result
-        self._pass_to(boundary - MINUTE + timedelta(seconds=FIRST_START_S))
+        for _ in play_to(self.desk, boundary - MINUTE + timedelta(seconds=FIRST_START_S)):
+            pass  # the minutes after the last tick
         self._add_up()
         self.summary.wall_s = time.monotonic() - began
 
-    def _pass_to(self, moment: datetime) -> None:
-        self.pool.prepare()
-        for _ in play_to(self.desk, moment):
-            pass
-
-    def _arm(self) -> None:
-        at = self.desk.exchange.time()
-        gate.arm(self.desk.con, self.desk.home, situation(self.desk, at), "the demo", "the demo")
+    def _arm(self, boundary: datetime) -> None:
+        """A beat in the minute before the first tick, and an armed gate."""
+        desk = self.desk
+        desk.clock.move_to(boundary - MINUTE + timedelta(seconds=FIRST_START_S))
+        beat(desk)
+        at = desk.exchange.time()
+        gate.arm(desk.con, desk.home, situation(desk, at), "the demo", "the demo")
 
     def _add_up(self) -> None:
         con, summary = self.desk.con, self.summary

@@ -129,7 +129,9 @@ class Candles:
 
     def __post_init__(self) -> None:
         if not 0 <= self.decimals <= MAX_DECIMALS:
-            raise DomainError(f"{self.symbol}: {self.decimals} decimals; expected 0 to {MAX_DECIMALS}")
+            raise DomainError(
+                f"{self.symbol}: {self.decimals} decimals; expected 0 to {MAX_DECIMALS}"
+            )
         for name in ("open_ms", *self.COLUMNS):
             given = np.asarray(getattr(self, name))
             if given.size and given.dtype.kind not in "iu":
@@ -417,7 +419,9 @@ class Decision:
     def orders(self) -> tuple[Order, ...]:
         """The approved orders in the sequence in which they are acted on."""
         approved = [c.order for c in self.choices if c.order is not None and c.approved]
-        return tuple(sorted(approved, key=lambda order: order.is_entry))  # stable: symbols keep order
+        return tuple(
+            sorted(approved, key=lambda order: order.is_entry)
+        )  # stable: symbols keep order
 
     def choice(self, symbol: str) -> Choice:
         """The choice for `symbol`. Raises `DomainError` when there is none."""
@@ -431,7 +435,9 @@ class Decision:
         lines = []
         for c in self.choices:
             what = c.order_text if c.order is not None and c.approved else "no order"
-            lines.append(f"**{c.symbol}: {c.signal.state}, {what}** - `{c.reason}`: {c.reason_text}")
+            lines.append(
+                f"**{c.symbol}: {c.signal.state}, {what}** - `{c.reason}`: {c.reason_text}"
+            )
         return "\n\n".join(lines)
 
 

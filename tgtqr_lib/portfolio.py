@@ -34,9 +34,7 @@ def apply(portfolio: Portfolio, fill: Fill) -> Portfolio:
         after = Position(fill.symbol, left, round_up(before.cost * left / before.quantity))
     others = [p for p in portfolio.positions if p.symbol != fill.symbol]
     kept = [*others, after] if after.quantity > 0 else others
-    return replace(
-        portfolio, cash=cash, positions=tuple(sorted(kept, key=lambda p: p.symbol))
-    )
+    return replace(portfolio, cash=cash, positions=tuple(sorted(kept, key=lambda p: p.symbol)))
 
 
 def fold(initial_cash: Decimal, fills: Iterable[Fill]) -> Portfolio:

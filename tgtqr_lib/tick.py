@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tgtqr_lib import archive, books, gate, journal, ledger, tick_page
@@ -41,11 +41,11 @@ from tgtqr_lib.kernel import Kernels, NotebookFailed, run_notebook
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.risk import GATE_RULES
 from tgtqr_lib.safety import Safety, safety_path
+from tgtqr_lib.watch import play_to
 
 NOTEBOOK = PROJECT / "notebooks" / "tick.ipynb"
 ALREADY_DONE = "already_done"
 LONGEST_WAIT_S = 10.0
-MISSED_TEXT = "the kit was not running at that time"
 
 
 @dataclass
@@ -61,6 +61,7 @@ class TickResult:
     decision: Decision | None = None
     acts: list[Act] = field(default_factory=list)
     safety: Safety | None = None
+    sales: list[Act] = field(default_factory=list)  # of the safety path, before the decision
 
     def plain(self) -> dict[str, Any]:
         """What `tgtqr tick --json` prints."""
@@ -71,7 +72,7 @@ class TickResult:
             "text": self.text,
             "decisions": decision_rows(self.decision),
             "acts": [one.plain() for one in self.acts],
-            "safety_sales": [one.plain() for one in self.safety.sales] if self.safety else [],
+            "safety_sales": [one.plain() for one in self.sales],
             "notebook": self.notebook,
             "duration_s": float(self.duration_s),
         }
@@ -106,17 +107,38 @@ def run_tick(desk: Desk, pool: Kernels, at: datetime | None = None) -> TickResul
         return known
     with one_at_a_time(desk.home.control / "tick.lock", "tick"):
         settle(desk)
+        sales: list[Act] = []
+        if desk.clock is not None:
+            at = at or next_boundary(desk)
+            sales = _let_time_pass(desk, at)
         boundary = _boundary(desk, at)
         name = tick_id(boundary)
         if known := _ended(desk, name):
             return known
         if (late := _missed(desk, boundary)) is not None:
             return late
+        claim = {"at": desk.exchange.time()}
         with ledger.writing(desk.con):
-            books.book_tick(desk.con, name, "claim", {"at": desk.exchange.time()})
+            books.book_tick(desk.con, name, "claim", claim)
         result = _run_claimed(desk, pool, boundary, began)
+        result.sales = [*sales, *(result.safety.sales if result.safety else ())]
         gate.bear_witness(desk.con, desk.home)
         return result
+
+
+def _let_time_pass(desk: Desk, at: datetime) -> list[Act]:
+    """Bring the embedded simulator's clock to `at` + 3 s; the safety sales of the beats on the way.
+
+    A tick behind the clock leaves it alone. Raises `DomainError` for one in the future.
+    """
+    now, moment = desk.clock.now(), at + timedelta(seconds=FIRST_START_S)
+    if at > max(datetime.now(UTC), now + TICK):
+        raise DomainError(
+            f"tick {tick_id(at)} is in the future; the simulator's clock shows {iso(now)}"
+        )
+    if moment <= now and desk.clock.started:
+        return []
+    return [sale for seen in play_to(desk, moment) for sale in seen.sales]
 
 
 def _boundary(desk: Desk, at: datetime | None) -> datetime:
@@ -158,10 +180,10 @@ def _missed(desk: Desk, boundary: datetime) -> TickResult | None:
         text = f"tick {tick_id(last)} ran before it"
     else:
         with ledger.writing(desk.con):
-            books.record_missed(desk.con, boundary, MISSED_TEXT)
+            books.record_missed(desk.con, boundary, books.MISSED_TEXT)
         return None
     with ledger.writing(desk.con):
-        books.record_missed(desk.con, boundary, MISSED_TEXT)
+        books.record_missed(desk.con, boundary, books.MISSED_TEXT)
         final = {"state": books.MISSED, "reason": "MISSED", "text": text}
         books.book_tick(desk.con, name, "final", final)
     journal.event("tick", tick_id=name, state=books.MISSED, text=text)

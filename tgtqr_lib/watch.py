@@ -15,7 +15,6 @@ from tgtqr_lib.desk import Desk, beat_minute
 from tgtqr_lib.ledger import Mark
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.safety import safety_path
-from tgtqr_lib.tick import MISSED_TEXT
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def beat(desk: Desk) -> Beat:
         worth = equity(held, safety.closes)
     with ledger.writing(desk.con):
         late = at - timedelta(seconds=LAST_START_S)
-        missed = tuple(books.record_missed(desk.con, late, MISSED_TEXT))
+        missed = tuple(books.record_missed(desk.con, late, books.MISSED_TEXT))
         if worth is not None:
             closes = {symbol: f"{close:f}" for symbol, close in sorted(safety.closes.items())}
             minute = to_ms(beat_minute(at))

@@ -106,6 +106,13 @@ def test_other_spellings_of_the_same_file_give_the_same_candles(lake, file_of, s
     assert stored(lake) == stored(Lake(lake.root.with_name("plain")))
 
 
+def test_months_may_come_in_any_order(lake, file_of):
+    july = ("2025-07-01T00:00Z", 2, 3, 1, 2, 0, "BTCUSDT", SOURCE)
+    report = import_file(file_of([a_row("00:01"), july, a_row("00:00")]), lake)
+    assert report.writes[0].months == ("2025-06", "2025-07")
+    assert (report.writes[0].added, len(stored(lake))) == (3, 3)
+
+
 def test_progress_is_told_in_rows(lake, file_of):
     told = []
     rows = [*minutes(3), ("2025-07-01T00:00Z", 2, 3, 1, 2, 0, "BTCUSDT", SOURCE)]
@@ -228,15 +235,15 @@ def test_a_symbol_that_is_none_is_refused(lake, file_of):
 def test_a_wrong_row_is_refused_by_number_and_reason_and_the_others_are_imported(
     lake, file_of, row, reason
 ):
-    rows = [a_row("12:00"), a_row("12:01"), row, a_row("12:02")]
+    rows = [a_row("12:00"), a_row("12:01"), a_row("12:02"), row, a_row("12:03")]
     report = import_file(file_of(rows), lake)
     (refusal,) = report.refusals
-    assert (refusal.row, report.refused) == (3, 1)
+    assert (refusal.row, report.refused) == (4, 1)
     assert refusal.reason.startswith(reason)
     assert list(report.reasons.values()) == [1]
-    assert (report.rows, report.writes[0].added, len(stored(lake))) == (4, 3, 3)
-    assert stored(lake).close.tolist() == [25, 25, 25]
-    assert "row 3, " in str(report)
+    assert (report.rows, report.writes[0].added, len(stored(lake))) == (5, 4, 4)
+    assert stored(lake).close.tolist() == [25, 25, 25, 25]
+    assert "row 4, " in str(report)
     assert lake.verify().ok
 
 

@@ -194,6 +194,7 @@ def test_an_executed_copy_runs_again_elsewhere_and_writes_nothing(golden, tmp_pa
 
     here, home = tmp_path / "here", tmp_path / "home"
     here.mkdir()
+    home.mkdir()
     for name in ("HOME", "IPYTHONDIR", "MPLCONFIGDIR", "TGTQR_HOME"):
         monkeypatch.setenv(name, str(home / name))
     if PROJECT.as_posix() not in os.environ.get("PYTHONPATH", ""):

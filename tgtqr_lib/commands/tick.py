@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import UTC, datetime, timedelta
 
-from tgtqr_lib.clock import FIRST_START_S, TICK, check_boundary, iso, parse_time
+from tgtqr_lib.clock import check_boundary, parse_time
 from tgtqr_lib.commands.output import json_option, print_json
-from tgtqr_lib.domain import DomainError
 from tgtqr_lib.home import Home
 
 EXIT = {"done": 0, "already_done": 0, "refused": 3, "missed": 4, "failed": 1}
@@ -36,13 +34,11 @@ def run(options: argparse.Namespace) -> int:
         pool.prepare()  # the kernel starts while the rest is imported and the exchange is asked
         from tgtqr_lib import journal, settings
         from tgtqr_lib.desk import open_desk
-        from tgtqr_lib.tick import next_boundary, run_tick
+        from tgtqr_lib.tick import run_tick
 
         chosen = settings.load(home)
         with open_desk(home, chosen) as desk:
             journal.start(home)
-            if desk.clock is not None:
-                at = _move_clock(desk, at or next_boundary(desk))
             result = run_tick(desk, pool, at)
     if options.json:
         print_json(result.plain())
@@ -51,24 +47,9 @@ def run(options: argparse.Namespace) -> int:
     return 4 if result.reason in TROUBLE else EXIT[result.state]
 
 
-def _move_clock(desk, at: datetime) -> datetime:
-    """Bring the embedded simulator to `at` + 3 s when that lies ahead; a tick behind it is left alone."""
-    from tgtqr_lib.watch import play_to
-
-    now, moment = desk.clock.now(), at + timedelta(seconds=FIRST_START_S)
-    if at > max(datetime.now(UTC), now + TICK):
-        raise DomainError(
-            f"tick {iso(at)} is in the future; the simulator's clock shows {iso(now)}"
-        )
-    if moment > now or not desk.clock.started:
-        for _ in play_to(desk, moment):
-            pass
-    return at
-
-
 def _print(result, home: Home) -> None:
     print(f"tick {result.tick_id}: {result.state}")
-    for sale in result.safety.sales if result.safety else ():
+    for sale in result.sales:
         print(f"  safety sale {sale.result}: {sale.text}")
     acts = {one.order.symbol: one for one in result.acts}
     for choice in result.decision.choices if result.decision else ():

@@ -19,9 +19,7 @@ def targets(history: History, *, window: int = LOOKBACK, band_bps: int = 0) -> n
     Returns (n,) float64 in {0, 1, NaN}; NaN where the window is short, gapped, tied or inside the band.
     Row t uses rows t-window+1..t only, so a tick with `window` rows equals a backtest with years.
     """
-    return long_flat_hold(
-        history.close_steps, window, band_bps, valid=history.contiguous(window)
-    )
+    return long_flat_hold(history.close_steps, window, band_bps, valid=history.contiguous(window))
 
 
 def lookback(*, window: int = LOOKBACK, band_bps: int = 0) -> int:
