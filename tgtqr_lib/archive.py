@@ -89,7 +89,7 @@ def seal(
     outcome   plain JSON: what was done
     head      the ledger's sequence number and hash that the notebook bears witness to
 
-    Raises `StoreError` when the file cannot be written; the executed copy then stays where it was.
+    Raises `StoreError` when the file cannot be written. The executed copy stays until that is booked.
     """
     tick = outcome["tick_id"]
     inputs = embedded_inputs(executed)
@@ -126,7 +126,6 @@ def seal(
     }
     text = spelled(executed)
     write_whole(path, text.encode())
-    running_path(home, tick).unlink(missing_ok=True)
     return {
         "notebook": path.relative_to(home.root).as_posix(),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),

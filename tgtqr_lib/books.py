@@ -24,6 +24,7 @@ from tgtqr_lib.domain import (
 from tgtqr_lib.ledger import Event
 from tgtqr_lib.limits import INITIAL_EQUITY
 from tgtqr_lib.portfolio import apply, equity, fold
+from tgtqr_lib.sizing import SAFETY
 
 DONE, REFUSED, FAILED, MISSED = "done", "refused", "failed", "missed"
 FINAL_STATES = (DONE, REFUSED, FAILED, MISSED)
@@ -103,6 +104,11 @@ def order_ids(con: sqlite3.Connection, tick: str) -> tuple[str, ...]:
     return tuple(row.key.removeprefix("order/") for row in rows)
 
 
+def own_order_ids(con: sqlite3.Connection, tick: str) -> tuple[str, ...]:
+    """Those of `order_ids` that the tick itself decided: a safety sale of its minute is not among them."""
+    return tuple(name for name in order_ids(con, tick) if not name.endswith(f"-{SAFETY}"))
+
+
 def booked_order(con: sqlite3.Connection, order: Order) -> dict[str, Any] | None:
     """What was booked of `order` before, or None."""
     row = ledger.get(con, f"order/{order.id}")
@@ -131,7 +137,7 @@ def tick_event(con: sqlite3.Connection, tick: str, step: str) -> dict[str, Any] 
 
 def book_tick(con: sqlite3.Connection, tick: str, step: str, body: Mapping[str, Any]) -> int:
     """Book one step of a tick. Inside `writing`."""
-    kind = "tick" if step in ("claim", "final") else step
+    kind = "tick" if step == "final" else step
     return ledger.append(con, Event(kind, f"tick/{tick}/{step}", {"tick_id": tick, **body}))
 
 
@@ -143,9 +149,8 @@ def last_boundary(con: sqlite3.Connection) -> datetime | None:
 
 def open_claims(con: sqlite3.Connection) -> list[str]:
     """Ticks that were claimed and have no final state: a crash left them, or they run now."""
-    rows = ledger.of_kind(con, "tick", newest=LOOK_BACK)
-    ended = {row.body["tick_id"] for row in rows if "state" in row.body}
-    return sorted({row.body["tick_id"] for row in rows} - ended)
+    names = [row.body["tick_id"] for row in ledger.of_kind(con, "claim", newest=LOOK_BACK)]
+    return [name for name in names if tick_event(con, name, "final") is None]
 
 
 def unsealed(con: sqlite3.Connection) -> list[str]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from tgtqr_lib import books, gate, journal, ledger
 from tgtqr_lib.clock import MINUTE, floor_minute, iso, tick_id, utc_day
@@ -30,6 +31,7 @@ from tgtqr_lib.home import Home
 from tgtqr_lib.limits import tightest
 from tgtqr_lib.market.bybit import Exchange
 from tgtqr_lib.market.embedded import StandingClock, open_market
+from tgtqr_lib.portfolio import equity, fold
 from tgtqr_lib.settings import Settings
 from tgtqr_lib.strategies import strategy_named
 
@@ -184,6 +186,19 @@ def today(desk: Desk, frozen: Inputs, at: datetime, opened: tuple[Account, Day |
         health=now.health,
         limits=tightest(frozen.limits, now.limits),
     )
+
+
+def money_facts(desk: Desk, inputs: Inputs, closes: Mapping[str, Decimal]) -> dict[str, Any]:
+    """Equity, cash, PnL, fees and positions now, for the log; PnL against the day of `inputs`."""
+    found = books.fills(desk.con, inputs.account)
+    held = fold(inputs.account.initial_equity, found)
+    known = all(position.symbol in closes for position in held.held)
+    facts: dict[str, Any] = {"equity": equity(held, closes) if known else None, "cash": held.cash}
+    if known and inputs.days:
+        facts["day_pnl"] = facts["equity"] - inputs.days[0].start_equity
+        facts["total_pnl"] = facts["equity"] - inputs.account.initial_equity
+    facts["fees"] = books.fees_paid(found)
+    return facts | {f"{position.symbol}_held": position.quantity for position in held.held}
 
 
 def bare_view(desk: Desk, symbol: str) -> MarketView:

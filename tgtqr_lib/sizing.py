@@ -21,6 +21,8 @@ from tgtqr_lib.domain import (
 )
 from tgtqr_lib.execution import BPS
 
+SAFETY = "X"  # ends the id of a safety sale
+
 
 def floor_to(value: Decimal, step: Decimal) -> Decimal:
     """`value` >= 0 rounded down to a whole number of `step`s, exactly."""
@@ -126,7 +128,7 @@ def safety_sale(
     quantity: Decimal, quote: Quote, instrument: Instrument, collar_bps: int, minute: datetime
 ) -> Order:
     """A sale of all that a stop left, with its minute and `X` in the id, at the collar below the bid."""
-    return sale(quote.symbol, quantity, quote.bid, instrument, collar_bps, minute, "X")
+    return sale(quote.symbol, quantity, quote.bid, instrument, collar_bps, minute, SAFETY)
 
 
 def trim_quantity(held: Decimal, close: Decimal, lot: Decimal, trim_usdt: Decimal) -> Decimal:

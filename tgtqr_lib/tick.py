@@ -14,7 +14,7 @@ from typing import Any
 
 from tgtqr_lib import archive, books, gate, journal, ledger, tick_page
 from tgtqr_lib.act import Act, act
-from tgtqr_lib.canonical import dumps
+from tgtqr_lib.canonical import dumps, plain, restore
 from tgtqr_lib.clock import (
     FIRST_START_S,
     LAST_START_S,
@@ -25,12 +25,14 @@ from tgtqr_lib.clock import (
     tick_id,
 )
 from tgtqr_lib.decide import decide, decision_sha256
-from tgtqr_lib.desk import Desk, one_at_a_time
+from tgtqr_lib.desk import Desk, money_facts, one_at_a_time
 from tgtqr_lib.domain import (
     DataError,
     Decision,
     DomainError,
+    Fill,
     Inputs,
+    Order,
     Portfolio,
     TgtqrError,
     VenueUnavailable,
@@ -119,7 +121,11 @@ def run_tick(desk: Desk, pool: Kernels, at: datetime | None = None) -> TickResul
             return late
         claim = {"at": desk.exchange.time()}
         with ledger.writing(desk.con):
-            books.book_tick(desk.con, name, "claim", claim)
+            # the watch may have recorded it as missed since this tick looked at the clock
+            if books.tick_event(desk.con, name, "final") is None:
+                books.book_tick(desk.con, name, "claim", claim)
+        if known := _ended(desk, name):
+            return known
         result = _run_claimed(desk, pool, boundary, began)
         result.sales = [*sales, *(result.safety.sales if result.safety else ())]
         gate.bear_witness(desk.con, desk.home)
@@ -239,9 +245,9 @@ def _decide_in_notebook(desk: Desk, pool: Kernels, inputs: Inputs) -> Decision:
     decision = decide(inputs)
     ours = (decision.inputs_sha256, decision_sha256(decision))
     theirs = (found["inputs_sha256"], found["decision_sha256"])
-    if ours != theirs:
+    if ours != theirs or found["decision"] != plain(decision):  # its words are sealed as evidence
         raise NotebookFailed(
-            f"{NOTEBOOK.name}: its decision {theirs[1][:12]} is not ours {ours[1][:12]}"
+            f"{NOTEBOOK.name}: its decision {str(theirs[1])[:12]} is not ours {ours[1][:12]}"
         )
     with ledger.writing(desk.con):
         body = {"inputs_sha256": ours[0], "decision_sha256": ours[1], "choices": decision.choices}
@@ -318,6 +324,7 @@ def seal_tick(
         return None
     with ledger.writing(desk.con):
         books.book_tick(desk.con, name, "sealed", facts)
+    archive.running_path(desk.home, name).unlink(missing_ok=True)  # only now: a crash seals again
     return facts["notebook"]
 
 
@@ -344,7 +351,7 @@ def settle(desk: Desk) -> None:
     run under the tick lock.
     """
     for name in books.open_claims(desk.con):
-        ids = books.order_ids(desk.con, name)
+        ids = books.own_order_ids(desk.con, name)
         acted = books.tick_event(desk.con, name, "acted") is not None or bool(ids)
         state = books.DONE if acted else books.FAILED
         text = "ended by a crash after its act was booked" if acted else "ended by a crash"
@@ -358,18 +365,17 @@ def settle(desk: Desk) -> None:
             seal_tick(desk, name, final, [])
     for name in books.unsealed(desk.con):
         final = books.tick_event(desk.con, name, "final")
-        rows = ledger.with_prefix(desk.con, f"order/{name}")
-        seal_tick(desk, name, final, [_booked_act(row.body) for row in rows])
+        ids = books.own_order_ids(desk.con, name)
+        seal_tick(desk, name, final, [_booked_act(desk, one) for one in ids])
 
 
-def _booked_act(body: dict[str, Any]) -> dict[str, Any]:
-    order = body["order"]
-    return {
-        "order_id": order["id"],
-        **{key: order[key] for key in ("symbol", "side", "quantity", "limit", "feasible")},
-        **{key: body[key] for key in ("result", "reason", "text")},
-        **dict.fromkeys(("price", "notional", "fee")),
-    }
+def _booked_act(desk: Desk, order_id: str) -> dict[str, Any]:
+    """What the ledger knows of an act, as `Act.plain` would tell it."""
+    body = ledger.get(desk.con, f"order/{order_id}").body
+    row = ledger.get(desk.con, f"fill/{body['account']}/{order_id}")
+    order = restore(Order, body["order"], f"order {order_id}")
+    filled = restore(Fill, row.body, f"event {row.seq}") if row else None
+    return Act(order, body["result"], body["reason"], body["text"], filled).plain()
 
 
 def _log(desk: Desk, result: TickResult) -> None:
@@ -383,16 +389,8 @@ def _log(desk: Desk, result: TickResult) -> None:
             facts[f"{c.symbol}_signal"] = c.signal.state
             facts[f"{c.symbol}_close"] = c.signal.close
             facts[f"{c.symbol}_reason"] = c.reason
-        account = books.account(desk.con)
-        if account is not None:
-            fills = books.fills(desk.con, account)
-            held = books.portfolio(desk.con, account)
-            facts["cash"] = held.cash
-            facts["fees"] = books.fees_paid(fills)
-            for position in held.held:
-                facts[f"{position.symbol}_held"] = position.quantity
-        if result.safety and result.safety.equity is not None:
-            facts["equity_before"] = result.safety.equity
+        if result.safety is not None:
+            facts |= money_facts(desk, result.safety.inputs, result.safety.closes)
         journal.event("tick", tick_id=result.tick_id, duration_s=result.duration_s, **facts)
 
 

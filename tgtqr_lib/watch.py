@@ -11,7 +11,7 @@ from typing import Any
 from tgtqr_lib import books, gate, journal, ledger
 from tgtqr_lib.act import Act
 from tgtqr_lib.clock import FIRST_START_S, LAST_START_S, MINUTE, TICK, floor_minute, iso, to_ms
-from tgtqr_lib.desk import Desk, beat_minute
+from tgtqr_lib.desk import Desk, beat_minute, money_facts
 from tgtqr_lib.ledger import Mark
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.safety import safety_path
@@ -66,9 +66,7 @@ def beat(desk: Desk) -> Beat:
     journal.event(
         "beat",
         at=iso(at),
-        equity=worth,
-        cash=held.cash,
-        **{f"{p.symbol}_held": p.quantity for p in held.held},
+        **money_facts(desk, safety.inputs, safety.closes),
         **({"missed": ",".join(missed)} if missed else {}),
         **({"stopped": safety.stopped} if safety.stopped else {}),
     )
