@@ -61,7 +61,7 @@ def _play(demo, options: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     terminal = sys.stderr.isatty()
-    form = "{l_bar}{bar:24}| {n_fmt}/{total_fmt} {remaining} left  {postfix}"
+    form = "{percentage:3.0f}% |{bar:24}| {n_fmt}/{total_fmt}, {remaining} left   {desc}"
     with tqdm(
         total=options.ticks,
         bar_format=form,
@@ -70,11 +70,11 @@ def _play(demo, options: argparse.Namespace) -> None:
         dynamic_ncols=True,
     ) as bar:
         for result in demo.ticks(options.ticks):
-            bar.update()
             line = _line(result)
-            bar.set_postfix_str(line)
+            bar.set_description_str(line, refresh=False)
+            bar.update()
             if not terminal:
-                print(f"{bar.n or len(demo.summary.results):>3} {line}", file=sys.stderr)
+                print(f"{len(demo.summary.results):>3} {line}", file=sys.stderr)
 
 
 def _line(result) -> str:
