@@ -12,10 +12,11 @@ import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tgtqr_lib import books, gate, journal, ledger, settings, tick, tick_page, w
 from tgtqr_lib.canonical import load_inputs
 from tgtqr_lib.decide import decide
 from tgtqr_lib.desk import Desk, open_desk, situation
-from tgtqr_lib.domain import DataError, Inputs
+from tgtqr_lib.domain import DataError, Fill, Inputs, Level, Order, Side
 from tgtqr_lib.home import Home
 from tgtqr_lib.limits import SYMBOLS
 from tgtqr_lib.market.simulator import Simulator, running
@@ -96,7 +97,6 @@ class Stage:
     simulator: Simulator
     desk: Desk
     pool: Any = None
-    environment: Mapping[str, str] = field(default_factory=dict)
 
     def at(self, text: str) -> None:
         """Set the exchange's clock, which stands."""
@@ -145,16 +145,22 @@ class Stage:
         return command(self.home, *words, timeout_s=timeout_s, **changes)
 
 
+def environment(home: Home) -> dict[str, str]:
+    """Of a process of its own: what it leaves in the folder for temporary files goes with the test."""
+    temporary = home.root / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("TGTQR_")}
+    return kept | {"TGTQR_HOME": str(home.root), "TMPDIR": str(temporary)}
+
+
 def command(home: Home, *words: str, timeout_s: int = 60, **changes: str):
     """`tgtqr` with `words` in a process of its own."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TGTQR_")}
-    environment |= {"TGTQR_HOME": str(home.root), **changes}
     return subprocess.run(
         [*TGTQR, *words],
         capture_output=True,
         text=True,
         timeout=timeout_s,
-        env=environment,
+        env=environment(home) | changes,
         cwd=PROJECT,
     )
 
@@ -224,3 +230,18 @@ def minutes(first: str, count: int) -> list[str]:
     return [
         (start + timedelta(minutes=i, seconds=3)).strftime("%Y-%m-%dT%H:%M:%S") for i in range(count)
     ]
+
+
+def book_fill(stage: Stage, side: str, quantity: str, notional: str, fee: str = "0", symbol="BTCUSDT"):
+    """Book a fill that no market would give, to bring the account where a test needs it."""
+    con, account = stage.desk.con, books.account(stage.desk.con)
+    number = ledger.head(con)[0]
+    at = stage.desk.exchange.time()
+    made = Order(f"by-hand-{number}", symbol, Side(side), Decimal(quantity), Decimal(1), at)
+    level = Level(Decimal(notional) / Decimal(quantity), Decimal(quantity))
+    fill = Fill(
+        made.id, symbol, made.side, made.quantity, Decimal(notional), Decimal(fee), at, (level,), level.price
+    )
+    body = {"order": made, "at": at, "result": "FILLED", "reason": "FILLED", "text": "by hand"}
+    with ledger.writing(con):
+        books.book_order(con, account, made, body, fill)

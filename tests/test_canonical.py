@@ -505,6 +505,14 @@ def test_a_float_in_the_inputs_is_refused(number):
         load_inputs(text)
 
 
+@pytest.mark.parametrize("number", ["9.00", "9e0"])
+def test_a_float_where_a_decimal_belongs_is_refused(number):
+    text = spelled(GOLDEN).replace('"cash":"9.00"', f'"cash":{number}')
+    assert f'"cash":{number}' in text
+    with pytest.raises(DomainError, match="is a float; expected decimals as strings"):
+        load_inputs(text)
+
+
 def test_a_wrong_side_is_named():
     value = plain(an_entry()) | {"side": "SHORT"}
     with pytest.raises(DomainError, match=r"order\.side: 'SHORT'"):

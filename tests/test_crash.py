@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,7 +13,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.stage import PROJECT, TGTQR, command, moment, rise
+from tests.stage import PROJECT, TGTQR, command, environment, moment, rise
 from tgtqr_lib import audit, books, ledger, tick
 from tgtqr_lib.clock import iso, tick_id
 from tgtqr_lib.home import Home
@@ -22,14 +21,6 @@ from tgtqr_lib.home import Home
 FIRST = moment("2025-06-01T00:00")
 QUARTER = timedelta(minutes=15)
 KILLS = 25  # in each of two homes
-
-
-def environment(home: Home) -> dict[str, str]:
-    """Of a killed tick: what it leaves in the folder for temporary files goes with the test."""
-    temporary = home.root / "tmp"
-    temporary.mkdir(parents=True, exist_ok=True)
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("TGTQR_")}
-    return kept | {"TGTQR_HOME": str(home.root), "TMPDIR": str(temporary)}
 
 
 def start_tick(home: Home, boundary) -> subprocess.Popen:

@@ -142,6 +142,14 @@ def test_a_buy_pays_rounded_up_and_a_sale_gets_rounded_down():
     assert (bought.notional, bought.fee) == (dec("0.00000334"), dec("0.00000001"))
 
 
+def test_a_fee_is_taken_of_the_exact_amount_and_not_of_the_rounded_one():
+    # 0.000001 x 10.000001 = 0.000010000001; its 0.1 % is 1.0000001e-8, rounded up 2 units.
+    # Of the rounded proceeds 0.00001 it would be 1 unit
+    quote = a_quote("10", bids=[("10.000001", 1)], asks=[("10.1", 1)])
+    sold = fill(a_sale("0.000001", "1"), quote, FEES)
+    assert (sold.notional, sold.fee) == (dec("0.00001"), dec("0.00000002"))
+
+
 def test_levels_are_added_up_before_they_are_rounded():
     # 3 x 0.000001 x (1.000001 + 1.000002 + 1.000003) / 3 = 0.000003000006: one unit is added, not three
     asks = [("1.000001", "0.000001"), ("1.000002", "0.000001"), ("1.000003", "0.000001")]

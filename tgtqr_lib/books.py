@@ -93,6 +93,13 @@ def open_day(
     return opened
 
 
+def limits_of(con: sqlite3.Connection, account: Account, day: Day) -> list[Limits]:
+    """The limits that `day` opened with and those that a tick has met since: none is loosened that day."""
+    opened = ledger.get(con, f"day/{account.id}/{day.date}")
+    met = ledger.of_kind(con, "settings", after=opened.seq)
+    return [day.limits, *(restore(Limits, row.body["new"]["limits"]) for row in met)]
+
+
 def orders_on(con: sqlite3.Connection, date: str) -> int:
     """How many orders reached the broker's door on the UTC day `date`, filled or not."""
     return len(ledger.with_prefix(con, f"order/{date.replace('-', '')}"))

@@ -15,12 +15,14 @@ COMMANDS = {
     "demo": "a simulated day, tick by tick",
     "tick": "one tick now or --at ISO",
     "watch": "the minute monitor (--once for cron)",
+    "up": "scheduler and watch in the foreground",
     "stop": "stop at once",
     "arm": "allow trading again (--reason)",
     "account": "show | new (--reason)",
     "status": "gate, positions, limits, last tick, health",
     "data": "import | verify candles",
     "ledger": "verify | show",
+    "schedule": "install | remove | show (cron)",
 }
 EPILOG = """exit codes: 0 done; 1 a failure of our own; 2 wrong usage or settings, or a tick in the future;
 3 refused by the gate; 4 data or exchange trouble, or a tick missed; 5 drift or a failed verification;
@@ -76,7 +78,9 @@ def _report(error: Exception, command: str) -> int:
     }  # fmt: skip
     code = next((code for kind, code in codes.items() if isinstance(error, kind)), FAILURE)
     text = str(error)
-    if not isinstance(error, TgtqrError):
+    if isinstance(error, OSError) and error.filename:  # a disk that is full, a folder that is none
+        text = f"{error.filename}: {error.strerror}"
+    elif not isinstance(error, TgtqrError):
         text = f"{type(error).__name__}: {error}; this is a fault of the kit"
         if os.environ.get("TGTQR_TRACEBACK"):
             raise error

@@ -17,8 +17,10 @@ from tgtqr_lib import books, gate, journal, ledger
 from tgtqr_lib.clock import MINUTE, floor_minute, iso, tick_id, utc_day
 from tgtqr_lib.domain import (
     Account,
+    BrokerError,
     Busy,
     Candles,
+    DataError,
     Day,
     Inputs,
     Instrument,
@@ -117,7 +119,7 @@ def ensure_day(desk: Desk, at: datetime) -> tuple[Account, Day | None]:
     last_minute = floor_minute(at).replace(hour=0, minute=0) - MINUTE
     closes: dict[str, Decimal] = {}
     for position in books.portfolio(con, account).held:
-        close = desk.exchange.close_at(position.symbol, last_minute)
+        close = _close_at(desk, position.symbol, last_minute)
         if close is None:
             journal.event("day_not_open", symbol=position.symbol, missing=iso(last_minute))
             return account, None
@@ -126,6 +128,15 @@ def ensure_day(desk: Desk, at: datetime) -> tuple[Account, Day | None]:
         day = books.open_day(con, account, at, closes, tightest(desk.settings.limits.limits))
     journal.event("day", date=day.date, start_equity=day.start_equity, account=account.id)
     return account, day
+
+
+def _close_at(desk: Desk, symbol: str, minute: datetime) -> Decimal | None:
+    """The close of `minute`, or None when the exchange does not tell: that must not hold up an exit."""
+    try:
+        return desk.exchange.close_at(symbol, minute)
+    except (DataError, BrokerError) as error:
+        journal.event("no_close", symbol=symbol, text=str(error))
+        return None
 
 
 def situation(
@@ -143,7 +154,7 @@ def situation(
     account, day = opened or ensure_day(desk, at)
     boundary = boundary or floor_minute(at)
     strategy = strategy_named(settings.strategy)
-    limits = tightest(settings.limits.limits, *([day.limits] if day else []))
+    limits = tightest(settings.limits.limits, *(books.limits_of(con, account, day) if day else ()))
     return Inputs(
         tick_id=tick_id(boundary),
         boundary=boundary,

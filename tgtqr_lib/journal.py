@@ -7,17 +7,24 @@ The first field is this machine's UTC clock; what happened in the market carries
 
 from __future__ import annotations
 
+import fcntl
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import Any
 
 from tgtqr_lib.home import Home
 
 LOGGER = "tgtqr_lib"
+ROTATE_AT = 5_000_000  # bytes, about a month of beats
+KEPT_LOGS = 5
 BARE = re.compile(r"[A-Za-z0-9_.:+\-/%]+")
 KEY = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 
@@ -65,7 +72,8 @@ def start(home: Home, *, screen: bool = False) -> None:
     handlers: list[logging.Handler] = []
     try:
         home.log.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(logging.FileHandler(home.log, encoding="utf-8", delay=True))
+        rotate(home)
+        handlers.append(WatchedFileHandler(home.log, encoding="utf-8"))
     except OSError:
         screen = True
     if screen:
@@ -75,6 +83,25 @@ def start(home: Home, *, screen: bool = False) -> None:
         handler.setFormatter(LineFormatter())
         logger.addHandler(handler)
     logging.raiseExceptions = False
+
+
+def rotate(home: Home) -> None:
+    """Move a log of 5 MB or more aside as `.1`, an older one as `.2`, up to `.5`.
+
+    Several processes write the log: one at a time moves it, and the others notice by its inode.
+    """
+    with suppress(FileNotFoundError), open(home.log.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if home.log.stat().st_size < ROTATE_AT:
+            return
+        for number in range(KEPT_LOGS, 1, -1):
+            with suppress(FileNotFoundError):
+                os.replace(_numbered(home, number - 1), _numbered(home, number))
+        os.replace(home.log, _numbered(home, 1))
+
+
+def _numbered(home: Home, number: int) -> Path:
+    return home.log.with_name(f"{home.log.name}.{number}")
 
 
 def event(name: str, level: int = logging.INFO, **facts: Any) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,8 @@ def _create(path: Path) -> None:
     for _ in range(10):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
         with contextlib.suppress(FileNotFoundError):
-            os.utime(path)
+            now = time.time_ns()  # finer than the file system's own clock, so that no two stops look alike
+            os.utime(path, ns=(now, now))
             return
 
 
@@ -92,8 +94,12 @@ def arming(home: Home) -> Iterator[None]:
             if _identity(aside) != before:
                 os.rename(aside, control / STOP)
                 raise ArmRefused("a stop arrived while arming")
-        _write(control / ARMED, "armed\n")
-        _sync(control)
+        try:
+            _write(control / ARMED, "armed\n")
+            _sync(control)
+        except BaseException:  # a full disk, say: an ARMED without its content would count
+            _unlink(control / ARMED)
+            raise
         if os.path.lexists(control / STOP):
             _unlink(control / ARMED)
             raise ArmRefused("a stop arrived while arming")

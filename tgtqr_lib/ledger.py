@@ -37,6 +37,9 @@ CREATE TRIGGER events_are_not_edited BEFORE UPDATE ON events
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: events are not edited'); END;
 CREATE TRIGGER events_are_not_deleted BEFORE DELETE ON events
     BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: events are not deleted'); END;
+CREATE TRIGGER events_are_not_replaced BEFORE INSERT ON events  -- REPLACE deletes without a trigger
+    WHEN EXISTS (SELECT 1 FROM events WHERE seq = NEW.seq OR key = NEW.key)
+    BEGIN SELECT RAISE(ABORT, 'the ledger is append-only: events are not replaced'); END;
 -- one mark a minute, outside the chain, so that old ones can be thinned; money in units of 1e-8 USDT
 CREATE TABLE marks (
     account TEXT NOT NULL,
@@ -92,7 +95,10 @@ def connect(path: Path, *, create: bool = True, timeout_s: float = LOCK_TIMEOUT_
         raise StoreError(f"ledger {path}: there is none; a tick, a beat or `tgtqr arm` makes it")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        con = sqlite3.connect(path, timeout=timeout_s, isolation_level=None)
+        # a thread of its own uses it, and the one that opened the home closes it
+        con = sqlite3.connect(
+            path, timeout=timeout_s, isolation_level=None, check_same_thread=False
+        )
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"ledger {path}: cannot be opened ({error})") from None
     try:
@@ -279,7 +285,7 @@ def to_units(amount: Decimal) -> int:
     """`amount` in whole units of 1e-8. Raises `StoreError` when it is not whole."""
     units = amount / UNIT
     if units != int(units):
-        raise StoreError(f"ledger: {amount} is not a whole number of 1e-8 units")
+        raise StoreError(f"ledger: {amount:f} is not a whole number of 1e-8 units")
     return int(units)
 
 
@@ -291,25 +297,20 @@ def from_units(units: int) -> Decimal:
 def verify_chain(con: sqlite3.Connection) -> tuple[int, list[str]]:
     """How many events there are, and a sentence for every one that is edited, lost or unreadable."""
     problems, previous, expected, count = [], GENESIS, 1, 0
-    try:
-        rows = con.execute("SELECT seq, kind, key, body, hash FROM events ORDER BY seq").fetchall()
+    columns = ", ".join(f"CAST({name} AS BLOB)" for name in ("kind", "key", "body", "hash"))
+    try:  # as bytes: a text that is not UTF-8 any more could not be fetched, and not be named
+        rows = con.execute(f"SELECT seq, {columns} FROM events ORDER BY seq").fetchall()
     except sqlite3.Error as error:
         return 0, [f"the file is damaged: {error}"]
-    for seq, kind, key, body, digest in rows:
+    for seq, *texts in rows:
+        kind, key, body, digest = (text.decode("utf-8", "replace") for text in texts)
         count += 1
         if seq != expected:
             problems.append(f"event {expected}: missing, the next one is {seq} ({key})")
-        if digest != _chained(previous, seq, kind, key, body):
+        if digest != chain(previous, seq, kind, key, body):
             problems.append(f"event {seq} ({kind} {key}): its hash does not match its content")
         previous, expected = digest, seq + 1
     return count, problems
-
-
-def _chained(previous: str, seq: int, kind: Any, key: Any, body: Any) -> str | None:
-    try:
-        return chain(previous, seq, kind, key, body)
-    except (TypeError, UnicodeError):
-        return None
 
 
 def check_file(con: sqlite3.Connection) -> list[str]:

@@ -40,7 +40,7 @@ def safety_path(desk: Desk, at: datetime) -> Safety:
     closes = _closes(desk, at)
     held = {position.symbol for position in inputs.portfolio.held}
     worth = equity(inputs.portfolio, closes) if held <= set(closes) else None
-    if inputs.health.stopped is None and worth is not None:
+    if worth is not None:
         _stop_if_ended(desk, inputs, closes, worth, at)
     stopped = gate.note_latch(desk.con, desk.home, at)
     sales = _sell_all(desk, at) if stopped is not None and held else ()
@@ -58,7 +58,10 @@ def _closes(desk: Desk, at: datetime) -> dict[str, Decimal]:
 def _stop_if_ended(
     desk: Desk, inputs: Inputs, closes: Mapping[str, Decimal], worth: Decimal, at: datetime
 ) -> None:
-    """Stop when equity is below a floor (on it is not), or when no entry can ever pass again."""
+    """Stop when equity is below a floor (on it is not), or when no entry can ever pass again.
+
+    Of a kit that is stopped already only the account ends.
+    """
     # a limit that was tightened during the day binds entries; it never forces a sale
     limits = inputs.days[0].limits if inputs.days else inputs.limits
     lowest = total_floor(inputs.account, limits)
@@ -88,8 +91,9 @@ def is_spent(desk: Desk, inputs: Inputs, closes: Mapping[str, Decimal]) -> bool:
 
 
 def _stop(desk: Desk, inputs: Inputs, cause: str, text: str, at: datetime, *, total: bool) -> None:
-    gate.stop(desk.home, f"{cause}: {text}", "the safety path")
-    journal.event("stopped", cause=cause, text=text)
+    if inputs.health.stopped is None:
+        gate.stop(desk.home, f"{cause}: {text}", "the safety path")
+        journal.event("stopped", cause=cause, text=text)
     if total:
         with ledger.writing(desk.con):
             books.book_end(desk.con, inputs.account, cause, at, text)

@@ -39,7 +39,11 @@ def _verify(con, home: Home, options: argparse.Namespace) -> int:
     else:
         for problem in problems:
             print(problem)
-        verdict = f"{len(problems)} problems" if problems else "every hash, fill and witness agrees"
+        verdict = (
+            f"{len(problems)} problem{'s' * (len(problems) != 1)}"
+            if problems
+            else "every hash, fill and witness agrees"
+        )
         print(f"{events} events: {verdict}")
     return 5 if problems else 0
 

@@ -1,6 +1,7 @@
-"""One beat of the minute monitor: mark what is held, hold the limits, sell after a stop, renew the lease.
+"""The minute monitor: mark what is held, hold the limits, sell after a stop, renew the lease.
 
-With the embedded simulator a beat lets the next minute pass (--at ISO: up to that minute).
+Runs until Ctrl-C and looks at the gate every second; --once gives one beat, as cron wants it. With the
+embedded simulator that beat lets the next minute pass (--at ISO: up to that minute).
 """
 
 from __future__ import annotations
@@ -18,17 +19,20 @@ from tgtqr_lib.watch import beat
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--once", action="store_true", required=True, help="one beat, as cron wants it"
-    )
+    parser.add_argument("--once", action="store_true", help="one beat, as cron wants it")
     parser.add_argument(
         "--at", metavar="ISO", help="move the embedded simulator's clock here first"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=1.0, help="speed of the embedded simulator's clock (1)"
     )
     json_option(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     home = Home.find(options.home)
+    if not options.once:
+        return _run_on(home, options)
     with open_desk(home, settings.load(home)) as desk:
         journal.start(home)
         with one_at_a_time(home.control / "watch.lock", "beat"):
@@ -45,6 +49,14 @@ def run(options: argparse.Namespace) -> int:
     if seen.stopped:
         print(f"  STOPPED: {seen.stopped}")
     return 0
+
+
+def _run_on(home: Home, options: argparse.Namespace) -> int:
+    if options.at or options.json:
+        raise DomainError("tgtqr watch: --at and --json go with --once")
+    from tgtqr_lib.commands.running import run_until_stopped  # a single beat needs no scheduler
+
+    return run_until_stopped(home, ticks=False, rate=options.rate)
 
 
 def _move_clock(desk: Desk, at: str | None) -> None:

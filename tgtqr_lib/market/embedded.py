@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tgtqr_lib.clock import FIRST_START_S, boundary_of, iso, parse_time
+from tgtqr_lib.clock import FIRST_START_S, boundary_of, from_ms, iso, parse_time
 from tgtqr_lib.domain import DomainError, StoreError
 from tgtqr_lib.home import Home
 from tgtqr_lib.market.bybit import Exchange
@@ -22,6 +23,9 @@ from tgtqr_lib.market.bybit import Exchange
 if TYPE_CHECKING:
     from tgtqr_lib.market.simulator import Simulator
     from tgtqr_lib.settings import Settings
+
+
+KEEP_EVERY_S = 1.0
 
 
 @dataclass
@@ -75,6 +79,39 @@ def open_market(home: Home, settings: Settings) -> Iterator[tuple[Exchange, Stan
 
 
 @contextmanager
+def running_market(home: Home, settings: Settings, rate: float) -> Iterator[Settings]:
+    """The settings of a market whose clock runs: those given, or with a simulator of this process.
+
+    The embedded simulator then goes on from where its clock stood, at `rate` times real time, and where
+    it is gets kept every second, so that after a crash it never goes back by more than that.
+    """
+    chosen = settings.simulator
+    if settings.market != "simulator" or chosen.url is not None:
+        yield settings
+        return
+    from tgtqr_lib.market.simulator import running
+    from tgtqr_lib.market.simulator_clock import SimulatorClock
+
+    clock, ended = SimulatorClock(iso(_shown(home)), rate=rate), threading.Event()
+
+    def keep() -> None:
+        while not ended.wait(KEEP_EVERY_S):
+            _write(home, from_ms(clock.now_ms()))
+
+    keeper = threading.Thread(target=keep, name="simulator's clock", daemon=True)
+    with running(_source(settings), clock, spread_bps=str(chosen.spread_bps)) as simulator:
+        keeper.start()
+        try:
+            yield settings.model_copy(
+                update={"simulator": chosen.model_copy(update={"url": simulator.url})}
+            )
+        finally:
+            ended.set()
+            keeper.join()
+            _write(home, from_ms(clock.now_ms()))
+
+
+@contextmanager
 def _closing(exchange: Exchange) -> Iterator[Exchange]:
     try:
         yield exchange
@@ -95,7 +132,7 @@ def _source(settings: Settings):
 def _shown(home: Home) -> datetime:
     """Where the clock stands; that of a new home starts just after this machine's latest quarter hour."""
     if _path(home).is_file():
-        return parse_time(_read(home))
+        return _read(home)
     return boundary_of(datetime.now(UTC)) + timedelta(seconds=FIRST_START_S)
 
 
@@ -103,10 +140,10 @@ def _path(home: Home):
     return home.data / "simulator.json"
 
 
-def _read(home: Home) -> str:
+def _read(home: Home) -> datetime:
     try:
-        return json.loads(_path(home).read_text("utf-8"))["time"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return parse_time(str(json.loads(_path(home).read_text("utf-8"))["time"]))
+    except (OSError, ValueError, KeyError, TypeError, DomainError) as error:
         raise StoreError(
             f"{_path(home)}: the simulator's clock is not readable ({error}); "
             "delete the file to start it anew"
