@@ -161,6 +161,22 @@ def last_candles(folder: Path, runs: int) -> list[float]:
     return took[1:]
 
 
+def idle(folder: Path, seconds: float = 60.0) -> tuple[float, float]:
+    """MB (proportional set size) and per cent of a core of `tgtqr up` between two ticks."""
+    environment = os.environ | {"TGTQR_HOME": str(folder / "up")}
+    subprocess.run([TGTQR, "watch", "--once"], env=environment, check=True, capture_output=True)
+    with psutil.Popen([TGTQR, "up"], env=environment, stdout=subprocess.DEVNULL) as process:
+        try:
+            time.sleep(8)  # the start is over
+            before = sum(process.cpu_times()[:2])
+            time.sleep(seconds)
+            used = sum(process.cpu_times()[:2]) - before
+            return process.memory_full_info().pss / 1e6, 100 * used / seconds
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
 def line(name: str, figures: Sequence[float], unit: str, target: float | None) -> str:
     middle = statistics.median(figures)
     spread = f"{min(figures):.2f} to {max(figures):.2f}, n={len(figures)}"
@@ -195,6 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         memory = [peak_memory(folder) for _ in range(options.runs)]
         print(line("peak memory of tick and kernel", memory, "MB", 400))
         print(line("last 61 candles of five years, warm", last_candles(folder, 50), "ms", 10))
+        rests = [idle(folder) for _ in range(min(options.runs, 3))]
+        print(line("tgtqr up, idle", [memory for memory, _ in rests], "MB", 150))
+        print(line("tgtqr up, idle", [share for _, share in rests], "%", 1.0))
         if options.demos:
             demos = [demo(folder, 96) for _ in range(options.demos)]
             print(line("demo of 96 ticks", [took for took, _ in demos], "s", 180))

@@ -40,7 +40,7 @@ DAY = "2026-11-22"
 MINUTE_MS = 60_000
 USUAL = {"BTCUSDT": "100000.0", "ETHUSDT": "2500.00"}
 DECIMALS = {"BTCUSDT": 1, "ETHUSDT": 2}
-PATIENCE = 'late_candle_wait_s = 0\nexchange_timeout_s = 5\n'
+PATIENCE = "late_candle_wait_s = 0\nexchange_timeout_s = 5\n"
 
 
 def moment(text: str) -> datetime:
@@ -61,7 +61,9 @@ class HandMarket:
 
     def __init__(self) -> None:
         self._first, self._end = ms("2026-11-20T00:00"), ms("2026-11-26T00:00")
-        self._steps = {symbol: {self._first: self._units(symbol, USUAL[symbol])} for symbol in SYMBOLS}
+        self._steps = {
+            symbol: {self._first: self._units(symbol, USUAL[symbol])} for symbol in SYMBOLS
+        }
 
     def set(self, symbol: str, since: str, price: str) -> None:
         """From the minute `since` on, `symbol` costs `price`."""
@@ -179,7 +181,9 @@ def open_stage(folder: Path, pool: Any = None) -> Iterator[Stage]:
             yield Stage(home, market, simulator, desk, pool)
 
 
-def rise(stage: Stage, symbol: str = "BTCUSDT", since: str = "10:14", price: str = "100100.0") -> None:
+def rise(
+    stage: Stage, symbol: str = "BTCUSDT", since: str = "10:14", price: str = "100100.0"
+) -> None:
     """One higher close: the seed strategy goes long at the next quarter hour."""
     stage.market.set(symbol, since, price)
 
@@ -228,11 +232,14 @@ def minutes(first: str, count: int) -> list[str]:
     """`count` beats, one a minute, three seconds after each."""
     start = moment(first)
     return [
-        (start + timedelta(minutes=i, seconds=3)).strftime("%Y-%m-%dT%H:%M:%S") for i in range(count)
+        (start + timedelta(minutes=i, seconds=3)).strftime("%Y-%m-%dT%H:%M:%S")
+        for i in range(count)
     ]
 
 
-def book_fill(stage: Stage, side: str, quantity: str, notional: str, fee: str = "0", symbol="BTCUSDT"):
+def book_fill(
+    stage: Stage, side: str, quantity: str, notional: str, fee: str = "0", symbol="BTCUSDT"
+):
     """Book a fill that no market would give, to bring the account where a test needs it."""
     con, account = stage.desk.con, books.account(stage.desk.con)
     number = ledger.head(con)[0]
@@ -240,7 +247,15 @@ def book_fill(stage: Stage, side: str, quantity: str, notional: str, fee: str = 
     made = Order(f"by-hand-{number}", symbol, Side(side), Decimal(quantity), Decimal(1), at)
     level = Level(Decimal(notional) / Decimal(quantity), Decimal(quantity))
     fill = Fill(
-        made.id, symbol, made.side, made.quantity, Decimal(notional), Decimal(fee), at, (level,), level.price
+        made.id,
+        symbol,
+        made.side,
+        made.quantity,
+        Decimal(notional),
+        Decimal(fee),
+        at,
+        (level,),
+        level.price,
     )
     body = {"order": made, "at": at, "result": "FILLED", "reason": "FILLED", "text": "by hand"}
     with ledger.writing(con):

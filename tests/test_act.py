@@ -34,14 +34,24 @@ def a_buy(stage, inputs, symbol="BTCUSDT") -> Order:
 def a_sale(stage, inputs, quantity, symbol="BTCUSDT") -> Order:
     view = inputs.market(symbol)
     return sale(
-        symbol, Decimal(quantity), view.candles.last_close, view.instrument, 100, inputs.boundary, "S"
+        symbol,
+        Decimal(quantity),
+        view.candles.last_close,
+        view.instrument,
+        100,
+        inputs.boundary,
+        "S",
     )
 
 
 def test_an_order_is_filled_at_the_books_price_and_booked_with_its_reasons(ready):
     inputs = frozen(ready)
     done = act(ready.desk, a_buy(ready, inputs), inputs)
-    assert (done.result, f"{done.fill.price:f}", f"{done.fill.fee:f}") == ("FILLED", "100105.1", "0.00090095")
+    assert (done.result, f"{done.fill.price:f}", f"{done.fill.fee:f}") == (
+        "FILLED",
+        "100105.1",
+        "0.00090095",
+    )
     (row,) = ready.events("order")
     assert row.body["quote"]["ask"] == "100105.1" and row.body["at"] == "2026-11-22T10:15:03Z"
     assert all(verdict["allowed"] for verdict in row.body["verdicts"])
@@ -177,7 +187,9 @@ def test_money_that_was_lost_meanwhile_counts(ready):
     assert (done.result, done.reason) == ("REFUSED", "DAILY_BUDGET")
 
 
-@pytest.mark.parametrize("since, result", [("23:59:58", "REFUSED"), ("2026-11-23T00:00:01", "FILLED")])
+@pytest.mark.parametrize(
+    "since, result", [("23:59:58", "REFUSED"), ("2026-11-23T00:00:01", "FILLED")]
+)
 def test_an_act_across_midnight_answers_to_both_days(stage, since, result):
     # 1.5 USDT were lost on the 22nd: its floor of 8.00 forbids the entry, the 23rd's of 6.50 allows it
     rise(stage, since="23:44")

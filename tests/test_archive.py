@@ -85,7 +85,7 @@ def test_a_seal_that_fails_leaves_the_old_file_and_no_half(home, executed, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, step, full)
-    with pytest.raises(StoreError, match="20261122T1015Z.ipynb: cannot be written .No space left"):
+    with pytest.raises(StoreError, match=r"20261122T1015Z.ipynb: cannot be written .No space left"):
         archive.seal(home, archive.read_executed(executed), OUTCOME | {"text": "x"}, (8, "cd"))
     monkeypatch.undo()
     assert path.read_bytes() == before
@@ -102,7 +102,10 @@ def test_a_notebook_that_was_cut_short_is_none(tmp_path, content):
 
 @pytest.mark.parametrize("text", ["\u0000", "\u0000x", '"\\u00001\\u0000"', "é ▲ \U0001f600"])
 def test_any_text_survives_the_spelling(text):
-    notebook = {"cells": [{"source": [text], "outputs": []}], "metadata": {"tgtqr": {"inputs": {"t": text}}}}
+    notebook = {
+        "cells": [{"source": [text], "outputs": []}],
+        "metadata": {"tgtqr": {"inputs": {"t": text}}},
+    }
     assert json.loads(archive.spelled(notebook)) == notebook
 
 

@@ -39,7 +39,9 @@ def test_a_day_at_work_verifies(stage):
 def test_a_fill_without_its_order_is_named(con, home):
     fill = a_fill()
     append(con, "fill", f"fill/paper-1/{fill.order_id}", fill)
-    assert problems(con, home) == [f"event 2 (fill/paper-1/{fill.order_id}): a fill without its order"]
+    assert problems(con, home) == [
+        f"event 2 (fill/paper-1/{fill.order_id}): a fill without its order"
+    ]
 
 
 def test_a_sale_of_more_than_was_bought_is_named(con, home):
@@ -58,7 +60,9 @@ def test_a_fill_that_cannot_be_read_is_named(con, home):
 
 
 def test_an_unknown_final_state_is_named(con, home):
-    append(con, "tick", "tick/20261122T1015Z/final", {"tick_id": "20261122T1015Z", "state": "maybe"})
+    append(
+        con, "tick", "tick/20261122T1015Z/final", {"tick_id": "20261122T1015Z", "state": "maybe"}
+    )
     assert problems(con, home) == [
         "event 2 (tick/20261122T1015Z/final): state 'maybe' is not a final state"
     ]

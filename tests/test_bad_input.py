@@ -44,7 +44,9 @@ def test_bad_data_is_no_order_and_its_code_is_in_the_ledger(stage, what):
     rise(stage)
     stage.arm()
     for fault in faults:
-        stage.simulator.faults.add(fault["kind"], symbol="BTCUSDT", **{k: v for k, v in fault.items() if k != "kind"})
+        stage.simulator.faults.add(
+            fault["kind"], symbol="BTCUSDT", **{k: v for k, v in fault.items() if k != "kind"}
+        )
     result = stage.tick("10:15")
     choice = result.decision.choice("BTCUSDT")
     assert (result.state, choice.reason, choice.approved) == ("done", code, False)
@@ -61,7 +63,9 @@ def test_bad_data_is_no_order_and_its_code_is_in_the_ledger(stage, what):
 def test_a_window_is_exactly_its_sixty_minutes(stage):
     rise(stage)
     stage.arm()
-    stage.simulator.faults.add("missing_minute", minute="2026-11-22T09:14Z")  # the 61st from the end
+    stage.simulator.faults.add(
+        "missing_minute", minute="2026-11-22T09:14Z"
+    )  # the 61st from the end
     assert stage.tick("10:15").acts[0].result == "FILLED"
 
 
@@ -83,7 +87,9 @@ def test_the_running_minute_is_never_a_candle(stage, start_s):
     rise(stage, since="10:15", price="100100.0")  # after the boundary: the decision must not see it
     stage.arm()
     result = stage.tick("10:15", start_s)
-    view = json.loads((stage.home.root / result.notebook).read_text())["metadata"]["tgtqr"]["inputs"]
+    view = json.loads((stage.home.root / result.notebook).read_text())["metadata"]["tgtqr"][
+        "inputs"
+    ]
     (btc,) = [m for m in view["markets"] if m["symbol"] == "BTCUSDT"]
     assert result.decision.choice("BTCUSDT").reason == "SIGNAL_TIE"
     assert "1001000" not in json.dumps(btc["candles"])
@@ -95,7 +101,9 @@ def test_a_late_minute_is_asked_for_again(stage):
     stage.desk.settings = stage.desk.settings.model_copy(update={"late_candle_wait_s": 10})
     stage.at("10:15:03")
     before = stage.simulator.state()["requests"][KLINE]
-    stage.simulator.faults.add("missing_minute", symbol="BTCUSDT", uses=2)  # the mark's request, and the first
+    stage.simulator.faults.add(
+        "missing_minute", symbol="BTCUSDT", uses=2
+    )  # the mark's request, and the first
     result = tick.run_tick(stage.desk, None)
     assert result.acts[0].result == "FILLED"
     assert stage.simulator.state()["requests"][KLINE] > before
@@ -134,7 +142,9 @@ def test_a_reply_later_than_the_budget_is_none(stage):
     assert (result.state, result.reason) == ("failed", "EXCHANGE_UNREACHABLE")
 
 
-@pytest.mark.parametrize("words", [("tick", "--at", "2026-11-22T10:15Z"), ("watch", "--once"), ("arm", "--reason", "x")])
+@pytest.mark.parametrize(
+    "words", [("tick", "--at", "2026-11-22T10:15Z"), ("watch", "--once"), ("arm", "--reason", "x")]
+)
 def test_an_unreachable_exchange_exits_4_and_claims_nothing(home, capsys, words):
     home.settings.write_text('exchange_timeout_s = 0.3\n[simulator]\nurl = "http://127.0.0.1:9"\n')
     code, said = run(capsys, home, *words)
@@ -148,7 +158,9 @@ def test_an_unreachable_exchange_exits_4_and_claims_nothing(home, capsys, words)
 def test_a_tick_whose_exchange_dies_under_it_exits_4(stage, capsys, monkeypatch):
     stage.arm()
     stage.configure("")
-    stage.home.settings.write_text(stage.home.settings.read_text().replace("timeout_s = 5", "timeout_s = 0.3"))
+    stage.home.settings.write_text(
+        stage.home.settings.read_text().replace("timeout_s = 5", "timeout_s = 0.3")
+    )
     stage.simulator.faults.add("5xx", endpoint=KLINE)
     stage.at("10:15:03")
     code, said = run(capsys, stage.home, "tick", "--at", "2026-11-22T10:15Z")
@@ -211,17 +223,24 @@ def lived_in(stage):
 def test_an_edited_row_is_named_and_exits_5(lived_in, capsys):
     with raw(lived_in.home) as con:
         con.execute("DROP TRIGGER events_are_not_edited")
-        con.execute("UPDATE events SET body = replace(body, '0.90094590', '0.80094590') WHERE kind = 'fill'")
+        con.execute(
+            "UPDATE events SET body = replace(body, '0.90094590', '0.80094590') WHERE kind = 'fill'"
+        )
     con.close()
     (row,) = lived_in.events("fill")
     code = cli.main(["ledger", "verify", "--home", str(lived_in.home.root)])
     shown = capsys.readouterr().out
     assert code == 5
-    assert f"event {row.seq} (fill fill/paper-1/20261122T1015Z-BTC-B): its hash does not match" in shown
+    assert (
+        f"event {row.seq} (fill fill/paper-1/20261122T1015Z-BTC-B): its hash does not match"
+        in shown
+    )
     assert shown.splitlines()[-1].endswith(": 1 problem")
 
 
-@pytest.mark.parametrize("words", [("status",), ("watch", "--once"), ("ledger", "verify"), ("account", "show")])
+@pytest.mark.parametrize(
+    "words", [("status",), ("watch", "--once"), ("ledger", "verify"), ("account", "show")]
+)
 def test_a_newer_ledger_is_refused_with_a_sentence(lived_in, capsys, words):
     with raw(lived_in.home) as con:
         con.execute("PRAGMA user_version=7")
@@ -230,7 +249,9 @@ def test_a_newer_ledger_is_refused_with_a_sentence(lived_in, capsys, words):
     assert code == 1 and "version 7 is newer than this kit's 1; update the kit" in said
 
 
-@pytest.mark.parametrize("words", [("status",), ("ledger", "verify"), ("ledger", "show"), ("account",)])
+@pytest.mark.parametrize(
+    "words", [("status",), ("ledger", "verify"), ("ledger", "show"), ("account",)]
+)
 def test_without_a_ledger_reading_commands_say_so_and_make_none(home, capsys, words):
     code, said = run(capsys, home, *words)
     assert code == 1 and "there is none; a tick, a beat or `tgtqr arm` makes it" in said
@@ -286,7 +307,10 @@ def test_a_seal_that_cannot_be_written_is_made_up_for_at_the_next_start(stage, m
     monkeypatch.setattr(archive, "write_whole", usual)
     stage.beat("10:29")
     stage.tick("10:30")
-    assert [row.body["tick_id"] for row in stage.events("sealed")] == ["20261122T1015Z", "20261122T1030Z"]
+    assert [row.body["tick_id"] for row in stage.events("sealed")] == [
+        "20261122T1015Z",
+        "20261122T1030Z",
+    ]
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path, capsys):
@@ -319,7 +343,9 @@ def test_two_ticks_started_at_once_make_one(stage):
     assert codes in ([0, 0], [0, 75]), told
     states = [json.loads(out)["state"] for out, _ in told if out]
     assert states.count("done") == 1
-    assert len(stage.events("claim")) == len(stage.events("fill")) == len(stage.events("sealed")) == 1
+    assert (
+        len(stage.events("claim")) == len(stage.events("fill")) == len(stage.events("sealed")) == 1
+    )
 
 
 # --- the command line itself ---
@@ -347,7 +373,9 @@ def test_wrong_usage_exits_2_with_a_sentence(home, capsys, words, named):
 def test_a_tick_in_the_future_of_a_running_exchange_exits_2(stage, capsys):
     stage.at("10:14:30")
     code, said = run(capsys, stage.home, "tick", "--at", "2026-11-22T10:30Z")
-    assert code == 2 and "tick 20261122T1030Z is in the future" in said and stage.events("claim") == []
+    assert (
+        code == 2 and "tick 20261122T1030Z is in the future" in said and stage.events("claim") == []
+    )
 
 
 def test_a_tick_too_late_exits_4(stage, capsys):

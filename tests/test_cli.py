@@ -63,7 +63,9 @@ def test_without_a_command_the_help_is_shown_and_it_exits_2(capsys):
     assert left.value.code == 2 and "tgtqr COMMAND" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["fly"], ["tick", "--fly"], ["ledger"], ["ledger", "burn"], ["watch"]])
+@pytest.mark.parametrize(
+    "words", [["fly"], ["tick", "--fly"], ["ledger"], ["ledger", "burn"], ["account", "close"]]
+)
 def test_wrong_usage_exits_2(words, capsys):
     with pytest.raises(SystemExit) as left:
         cli.main(words)
@@ -125,7 +127,9 @@ def test_status_tells_what_the_design_promises(bought, capsys):
     assert all({"name", "value", "limit", "distance"} <= set(row) for row in facts["limits"])
     assert limits["position BTCUSDT"]["distance"] == "0.09815315"  # 1.00 - 0.90184685
     assert limits["day floor"]["limit"] == "8.00" and limits["total floor"]["limit"] == "5.00"
-    assert facts["last_tick"]["tick_id"] == "20261122T1015Z" and facts["last_tick"]["state"] == "done"
+    assert (
+        facts["last_tick"]["tick_id"] == "20261122T1015Z" and facts["last_tick"]["state"] == "done"
+    )
     assert "duration_s" in facts["last_tick"]
     assert set(facts["ledger"]) >= {"seq", "head"} and facts["ledger"]["seq"] == bought.head()[0]
     assert facts["data_age_s"] == 3.0
@@ -134,8 +138,8 @@ def test_status_tells_what_the_design_promises(bought, capsys):
 def test_status_for_a_person_says_the_same(bought, capsys):
     assert cli.main(["status", "--home", str(bought.home.root)]) == 0
     text = capsys.readouterr().out
-    for words in ("ACTIVE", "9.99905315", "BTCUSDT  0.000009", "20261122T1015Z done", "nothing"[:0]):
-        assert words in text
+    expected = ("ACTIVE", "9.99905315", "BTCUSDT  0.000009", "20261122T1015Z done")
+    assert [words for words in expected if words not in text] == []
 
 
 def test_status_works_with_an_exchange_that_does_not_answer(bought, capsys):
@@ -172,7 +176,9 @@ def test_verify_tells_what_the_design_promises(bought, capsys):
 def test_show_tells_the_events(bought, capsys):
     facts = said(capsys, bought, "ledger", "show", "--kind", "fill")
     (event,) = facts["events"]
-    assert event["key"] == "fill/paper-1/20261122T1015Z-BTC-B" and event["body"]["fee"] == "0.00090095"
+    assert (
+        event["key"] == "fill/paper-1/20261122T1015Z-BTC-B" and event["body"]["fee"] == "0.00090095"
+    )
     assert len(said(capsys, bought, "ledger", "show", "--last", "3")["events"]) == 3
     assert cli.main(["ledger", "show", "--home", str(bought.home.root)]) == 0
     assert "fill/paper-1/20261122T1015Z-BTC-B" in capsys.readouterr().out
@@ -180,7 +186,12 @@ def test_show_tells_the_events(bought, capsys):
 
 def test_account_tells_cash_and_fees(bought, capsys):
     (one,) = said(capsys, bought, "account", "show")["accounts"]
-    assert (one["id"], one["cash"], one["fees"], one["fills"]) == ("paper-1", "9.09815315", "0.00090095", 1)
+    assert (one["id"], one["cash"], one["fees"], one["fills"]) == (
+        "paper-1",
+        "9.09815315",
+        "0.00090095",
+        1,
+    )
 
 
 def test_stop_and_arm_tell_what_they_did(stage, capsys):
@@ -188,6 +199,7 @@ def test_stop_and_arm_tell_what_they_did(stage, capsys):
     assert said(capsys, stage, "arm", "--reason", "go")["gate"] == "armed"
     assert said(capsys, stage, "stop", "--reason", "enough") == {
         "gate": "STOPPED",
+        "home": str(stage.home.root),
         "before": None,
         "in_ledger": True,
     }

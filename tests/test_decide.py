@@ -69,7 +69,7 @@ def test_the_signal_shows_close_mean_and_distance():
     assert signal.close == dec("104321.7")
     assert signal.mean == dec("104219.13833333")
     assert signal.distance_bps == dec("9.84")
-    assert "104321.7" in signal.text and "above" in signal.text and "+9.84" in signal.text
+    assert "104321.7" in signal.text and "above" in signal.text and "by 9.84 bps" in signal.text
 
 
 # sequence

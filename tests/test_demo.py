@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -36,10 +37,14 @@ def test_the_demo_prints_what_the_design_promises_and_keeps_to_its_folder(tmp_pa
     home = Home(tmp_path / "h" / "outputs" / "demo")
     assert (facts["home"], facts["ticks"], len(facts["decisions"])) == (str(home.root), 2, 4)
     assert facts["notebooks"] == [
-        str(home.ticks / "2025" / "06" / "01" / f"20250601T00{minute}Z.ipynb") for minute in ("00", "15")
+        str(home.ticks / "2025" / "06" / "01" / f"20250601T00{minute}Z.ipynb")
+        for minute in ("00", "15")
     ]
     for path in facts["notebooks"]:
-        assert json.loads(open(path).read())["metadata"]["tgtqr"]["outcome"]["state"] == "done"
+        assert (
+            json.loads(Path(path).read_text("utf-8"))["metadata"]["tgtqr"]["outcome"]["state"]
+            == "done"
+        )
     keys = {"tick_id", "symbol", "signal", "close", "mean", "reason", "order"}
     assert all(keys <= set(row) for row in facts["decisions"])
     # everything but the demo's folder and its lock is as before
@@ -85,7 +90,9 @@ def test_every_minute_is_watched_and_every_quarter_ticks(without_kernels, tmp_pa
 def test_the_money_of_the_summary_adds_up(without_kernels, tmp_path):
     summary = played(Home(tmp_path / "demo"), 8, seed=2)
     facts = [act for result in summary.results for act in result.plain()["acts"]]
-    assert summary.orders == len(facts) and summary.fills == sum(a["result"] == "FILLED" for a in facts)
+    assert summary.orders == len(facts) and summary.fills == sum(
+        a["result"] == "FILLED" for a in facts
+    )
     fees = sum(int(float(a["fee"]) * 1e8 + 0.5) for a in facts if a["fee"])
     assert int(summary.fees * 10**8) == fees and summary.fills > 1
 
@@ -95,7 +102,10 @@ def test_a_folder_that_is_not_a_demos_is_never_cleared(tmp_path, there):
     home = Home(tmp_path / "mine")
     (home.root / there).parent.mkdir(parents=True)
     (home.root / there).write_text("dear to me")
-    with pytest.raises(StoreError, match="it holds something that is not a demo's"), open_demo(home):
+    with (
+        pytest.raises(StoreError, match="it holds something that is not a demo's"),
+        open_demo(home),
+    ):
         pass
     assert (home.root / there).read_text() == "dear to me"
 
@@ -115,7 +125,10 @@ def test_the_first_tick_of_a_day_is_its_midnight_with_history_before_it(without_
 
 def test_a_demo_never_plays_at_a_real_exchange(tmp_path, monkeypatch):
     monkeypatch.setenv("TGTQR_MARKET", "bybit")
-    with pytest.raises(DomainError, match="the demo plays its own simulator"), open_demo(Home(tmp_path / "d")):
+    with (
+        pytest.raises(DomainError, match="the demo plays its own simulator"),
+        open_demo(Home(tmp_path / "d")),
+    ):
         pass
 
 

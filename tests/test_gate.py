@@ -69,7 +69,9 @@ def test_less_than_200_mb_of_disk_is_reducing(stage, monkeypatch, free_mb, expec
     assert state(stage, "10:10") == (expected, "DISK_SPACE" if expected == "REDUCING" else "")
 
 
-@pytest.mark.parametrize("offset, expected", [(500, "ACTIVE"), (501, "REDUCING"), (-501, "REDUCING")])
+@pytest.mark.parametrize(
+    "offset, expected", [(500, "ACTIVE"), (501, "REDUCING"), (-501, "REDUCING")]
+)
 def test_a_clock_more_than_500_ms_off_is_reducing(stage, offset, expected):
     stage.arm("10:10")
     stage.desk._offset_ms[:] = [offset]
@@ -119,14 +121,56 @@ def test_arming_is_booked_with_its_reason(stage):
     assert cli.main(["arm", "--home", str(stage.home.root), "--reason", "again"]) == 3
 
 
+def end_account(stage) -> None:
+    con = stage.desk.con
+    with ledger.writing(con):
+        books.book_end(con, books.account(con), "BREACH", moment("10:10"), "it is over")
+
+
+def test_an_account_that_is_not_ended_cannot_be_swapped_for_fresh_limits(stage, capsys):
+    stage.beat("10:10")
+    code = cli.main(["account", "new", "--home", str(stage.home.root), "--reason", "again"])
+    assert code == 3 and "only after a total stop" in capsys.readouterr().err
+    assert len(stage.events("account")) == 1
+
+
+def test_taking_the_stop_file_away_opens_nothing(stage):
+    stage.arm("10:14")
+    (stage.home.control / "STOP").touch()
+    stage.beat("10:16")
+    (stage.home.control / "STOP").unlink()
+    assert stage.beat("10:17").stopped is not None
+    assert [row.body["what"] for row in stage.events("gate")] == ["armed", "stopped"]
+
+
+def test_an_armed_file_made_by_hand_opens_nothing(stage):
+    stage.beat("10:13")
+    (stage.home.control / "ARMED").touch()
+    assert "did not put it there" in stage.beat("10:14").stopped
+    assert latch.stopped_because(stage.home) is not None
+
+
+def test_a_witness_that_is_gone_keeps_entries_back_until_somebody_arms_again(stage):
+    stage.arm("10:14")
+    stage.home.witness.unlink()
+    assert gate.state_of(stage.situation())[:2] == ("REDUCING", "LEDGER_WITNESS")
+    home = ["--home", str(stage.home.root)]
+    assert cli.main(["ledger", "verify", *home]) == 5
+    assert cli.main(["stop", *home]) == 0
+    assert cli.main(["arm", *home, "--reason", "looked at it"]) == 0
+    assert gate.state_of(stage.situation())[0] == "ACTIVE"
+    assert cli.main(["ledger", "verify", *home]) == 0
+
+
 def test_an_ended_account_is_not_armed_until_there_is_a_new_one(stage, capsys):
     stage.beat("10:10")
-    con, account = stage.desk.con, books.account(stage.desk.con)
-    with ledger.writing(con):
-        books.book_end(con, account, "BREACH", moment("10:10"), "it is over")
+    end_account(stage)
     home = ["--home", str(stage.home.root)]
     assert cli.main(["arm", *home, "--reason", "hope"]) == 3
-    assert "account paper-1 was ended by BREACH; expected `tgtqr account new" in capsys.readouterr().err
+    assert (
+        "account paper-1 was ended by BREACH; expected `tgtqr account new"
+        in capsys.readouterr().err
+    )
     assert cli.main(["account", "new", *home]) == 2
     assert cli.main(["account", "new", *home, "--reason", "a second life"]) == 0
     assert stage.situation().account.id == "paper-2" and stage.cash() == "10.00"
@@ -137,6 +181,7 @@ def test_an_ended_account_is_not_armed_until_there_is_a_new_one(stage, capsys):
 
 def test_a_new_account_is_refused_while_anything_is_held(stage, capsys):
     buy(stage)
+    end_account(stage)
     code = cli.main(["account", "new", "--home", str(stage.home.root), "--reason", "x"])
     assert code == 3 and "0.000009 BTCUSDT is held" in capsys.readouterr().err
     assert len(stage.events("account")) == 1
@@ -147,11 +192,23 @@ def test_arming_below_a_floor_is_refused(stage):
     inputs = stage.situation()
     day = inputs.days[0]
     poor = type(inputs.portfolio)(cash=day.start_equity - 2)
-    gate.arm(stage.desk.con, stage.home, type(inputs)(**{**vars(inputs), "portfolio": poor}), "on it", "x")
+    gate.arm(
+        stage.desk.con,
+        stage.home,
+        type(inputs)(**{**vars(inputs), "portfolio": poor}),
+        "on it",
+        "x",
+    )
     latch.stop(stage.home, "again")
     poorer = type(inputs.portfolio)(cash=day.start_equity - 2 - type(poor.cash)("0.00000001"))
     with pytest.raises(GateRefused, match=r"cannot arm with 7.99999999 USDT, below the floor 8.00"):
-        gate.arm(stage.desk.con, stage.home, type(inputs)(**{**vars(inputs), "portfolio": poorer}), "y", "x")
+        gate.arm(
+            stage.desk.con,
+            stage.home,
+            type(inputs)(**{**vars(inputs), "portfolio": poorer}),
+            "y",
+            "x",
+        )
     assert latch.stopped_because(stage.home) == "again"
 
 

@@ -17,9 +17,14 @@ def lines(home: Home) -> list[str]:
 
 def test_an_event_is_one_line_with_its_facts(home):
     journal.start(home)
-    journal.event("tick", tick_id="20261122T1015Z", cash=Decimal("9.10"), text="two words", none=None)
+    journal.event(
+        "tick", tick_id="20261122T1015Z", cash=Decimal("9.10"), text="two words", none=None
+    )
     (line,) = lines(home)
-    assert line.split(" ", 1)[1] == 'INFO tick tick_id=20261122T1015Z cash=9.10 text="two words" none=-'
+    assert (
+        line.split(" ", 1)[1]
+        == 'INFO tick tick_id=20261122T1015Z cash=9.10 text="two words" none=-'
+    )
     assert journal.read_line(line)["text"] == "two words"
 
 
@@ -31,7 +36,9 @@ def test_a_small_decimal_is_written_plainly(home):
 
 @given(text=st.text(max_size=40))
 def test_whatever_a_fact_says_it_stays_on_its_line_and_is_read_back(text):
-    record = logging.makeLogRecord({"msg": "tick", "levelname": "INFO", "facts": {"text": text, "n": 1}})
+    record = logging.makeLogRecord(
+        {"msg": "tick", "levelname": "INFO", "facts": {"text": text, "n": 1}}
+    )
     line = journal.LineFormatter().format(record)
     assert "\n" not in line and "\r" not in line
     assert journal.read_line(line) | {"time": ""} == {

@@ -21,8 +21,17 @@ def page(folder: Path, *cells: str, parameters="x: int = 1  # a number") -> Path
          "metadata": {"tags": ["parameters"]} if i == 0 else {}}
         for i, source in enumerate([parameters, *cells])
     ]  # fmt: skip
-    kernelspec = {"display_name": "stray", "language": "python", "name": "a-kernel-that-is-not-there"}
-    notebook = {"cells": made, "metadata": {"kernelspec": kernelspec}, "nbformat": 4, "nbformat_minor": 5}
+    kernelspec = {
+        "display_name": "stray",
+        "language": "python",
+        "name": "a-kernel-that-is-not-there",
+    }
+    notebook = {
+        "cells": made,
+        "metadata": {"kernelspec": kernelspec},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
     path = folder / "page.ipynb"
     path.write_text(json.dumps(notebook), "utf-8")
     return path
@@ -47,7 +56,10 @@ def test_a_kernel_knows_the_parameters_and_no_secret_and_no_home(tmp_path, pool,
 
 
 def test_an_unknown_parameter_is_refused_before_a_kernel_is_taken(tmp_path):
-    with kernels(tmp_path) as fresh, pytest.raises(DomainError, match="parameter 'y' is not declared"):
+    with (
+        kernels(tmp_path) as fresh,
+        pytest.raises(DomainError, match="parameter 'y' is not declared"),
+    ):
         run_notebook(page(tmp_path), tmp_path / "out.ipynb", {"y": 1}, fresh, cell_timeout_s=30)
     assert not (tmp_path / "out.ipynb").exists()
 
@@ -58,7 +70,9 @@ def test_each_run_has_a_kernel_of_its_own_and_a_failed_one_is_written_too(tmp_pa
     for value in (1, 2):
         run_notebook(source, tmp_path / "out.ipynb", {"x": value}, pool, cell_timeout_s=30)
         pids.append(int(shown(tmp_path / "out.ipynb")))
-    with pytest.raises(NotebookFailed, match="page.ipynb: cell 2 failed: AssertionError: x is too much"):
+    with pytest.raises(
+        NotebookFailed, match=r"page.ipynb: cell 2 failed: AssertionError: x is too much"
+    ):
         run_notebook(source, tmp_path / "out.ipynb", {"x": 3}, pool, cell_timeout_s=30)
     pids.append(int(shown(tmp_path / "out.ipynb")))
     assert len(set(pids)) == 3

@@ -21,7 +21,9 @@ def armed(home) -> bool:
 
 
 def test_a_fresh_home_is_stopped(home, tmp_path):
-    assert latch.stopped_because(home) == "never armed, or disarmed: data/control/ARMED is not there"
+    assert (
+        latch.stopped_because(home) == "never armed, or disarmed: data/control/ARMED is not there"
+    )
     from tgtqr_lib.home import Home
 
     assert latch.stopped_because(Home(tmp_path / "nowhere")) is not None
@@ -229,7 +231,7 @@ def test_stop_without_a_ledger_or_with_a_ruined_one(home, content):
     if content is not None:
         home.ledger.write_bytes(content)
     done = command(home, "stop")
-    assert done.returncode == 0 and done.stdout.startswith("STOPPED: ")
+    assert done.returncode == 0 and done.stdout.startswith("STOPPED in ")
     assert not armed(home)
 
 
@@ -237,7 +239,11 @@ def loaded_by(code: str, *words: str) -> set[str]:
     """Every module in memory after `code` in a fresh Python."""
     tail = "\nimport sys; print('\\n' + ' '.join(sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", code + tail, *words], capture_output=True, text=True, cwd=PROJECT, check=True
+        [sys.executable, "-c", code + tail, *words],
+        capture_output=True,
+        text=True,
+        cwd=PROJECT,
+        check=True,
     )
     return set(done.stdout.splitlines()[-1].split())
 

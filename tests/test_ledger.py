@@ -69,7 +69,8 @@ def test_the_same_key_and_body_again_is_the_same_event(con):
 
 
 @pytest.mark.parametrize(
-    "other", [Event("fill", "k", {"x": "2"}), Event("order", "k", {"x": "1"}), Event("fill", "k", {})]
+    "other",
+    [Event("fill", "k", {"x": "2"}), Event("order", "k", {"x": "1"}), Event("fill", "k", {})],
 )
 def test_the_same_key_with_another_body_or_kind_raises_and_changes_nothing(con, other):
     put(con, Event("fill", "k", {"x": "1"}))
@@ -111,17 +112,25 @@ def test_rows_are_neither_edited_nor_deleted(con, statement):
 def test_replacing_a_row_is_refused_too(con):
     story(con)
     with pytest.raises(sqlite3.IntegrityError, match="the ledger is append-only"):
-        con.execute("REPLACE INTO events SELECT seq, kind, key, '{}', hash FROM events WHERE seq = 3")
+        con.execute(
+            "REPLACE INTO events SELECT seq, kind, key, '{}', hash FROM events WHERE seq = 3"
+        )
 
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
 
-@given(bodies=st.lists(st.dictionaries(st.text(max_size=8), values, max_size=4), min_size=1, max_size=5))
+@given(
+    bodies=st.lists(
+        st.dictionaries(st.text(max_size=8), values, max_size=4), min_size=1, max_size=5
+    )
+)
 def test_what_is_appended_is_read_back_the_same_and_the_chain_holds(bodies):
     con = sqlite3.connect(":memory:", isolation_level=None)
     for statement in ledger._statements(ledger.SCHEMA):
@@ -151,9 +160,13 @@ def test_events_are_found_by_key_prefix_kind_and_number(con):
 # --- marks ---
 
 
-@pytest.mark.parametrize("amount, units", [("9.99900000", 999900000), ("0.00000001", 1), ("-1", -(10**8))])
+@pytest.mark.parametrize(
+    "amount, units", [("9.99900000", 999900000), ("0.00000001", 1), ("-1", -(10**8))]
+)
 def test_money_is_kept_in_units_of_1e8(con, amount, units):
-    mark = Mark("paper-1", 60_000, 63_000, Decimal(amount), Decimal(amount), {"BTCUSDT": "100000.0"})
+    mark = Mark(
+        "paper-1", 60_000, 63_000, Decimal(amount), Decimal(amount), {"BTCUSDT": "100000.0"}
+    )
     with ledger.writing(con):
         ledger.put_mark(con, mark)
     assert con.execute("SELECT cash, equity, typeof(cash) FROM marks").fetchall() == [
@@ -163,7 +176,7 @@ def test_money_is_kept_in_units_of_1e8(con, amount, units):
 
 
 def test_a_finer_amount_than_a_unit_is_refused(con):
-    with pytest.raises(StoreError, match="0.000000001 is not a whole number of 1e-8 units"):
+    with pytest.raises(StoreError, match=r"0.000000001 is not a whole number of 1e-8 units"):
         ledger.to_units(Decimal("0.000000001"))
 
 
@@ -314,7 +327,9 @@ def test_a_newer_ledger_is_refused_with_a_sentence(home, con):
         ledger.connect(home.ledger)
 
 
-@pytest.mark.parametrize("content", [b"not a database, but long enough to be read as one" * 10, b"\0" * 4096])
+@pytest.mark.parametrize(
+    "content", [b"not a database, but long enough to be read as one" * 10, b"\0" * 4096]
+)
 def test_a_file_that_is_no_ledger_is_refused(home, content):
     home.ledger.write_bytes(content)
     with pytest.raises(StoreError, match="cannot be read or written"):

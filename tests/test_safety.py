@@ -187,7 +187,9 @@ def test_spent_is_when_no_entry_can_pass_the_total_floor(stage, lost, spent):
     seen = stage.beat("2026-11-22T00:00:03")
     assert bool(seen.stopped) is spent
     if spent:
-        assert seen.stopped.startswith("SPENT: cash 5.90990899 allows no entry over the total floor 5.00")
+        assert seen.stopped.startswith(
+            "SPENT: cash 5.90990899 allows no entry over the total floor 5.00"
+        )
         assert [row.body["cause"] for row in stage.events("ended")] == ["SPENT"]
 
 
@@ -195,7 +197,9 @@ def test_a_spent_day_only_refuses_entries_until_midnight(stage):
     rise(stage)
     stage.arm()
     book_fill(stage, "BUY", "0.00001", "2")
-    book_fill(stage, "SELL", "0.00001", "0.5")  # cash 8.5: an entry of 0.91 would break the floor of 8
+    book_fill(
+        stage, "SELL", "0.00001", "0.5"
+    )  # cash 8.5: an entry of 0.91 would break the floor of 8
     result = stage.tick("10:15")
     assert result.decision.choice("BTCUSDT").reason == "DAILY_BUDGET"
     assert (result.state, stopped(stage)) == ("done", None)
@@ -243,7 +247,9 @@ def test_the_tick_of_midnight_belongs_to_the_new_day(stage):
 def test_a_day_whose_close_of_23_59_is_missing_stays_shut_for_entries(stage):
     buy(stage)
     stage.market.set("ETHUSDT", "23:59", "2502.50")
-    number = stage.simulator.faults.add("missing_minute", minute="2026-11-22T23:59Z", symbol="BTCUSDT")
+    number = stage.simulator.faults.add(
+        "missing_minute", minute="2026-11-22T23:59Z", symbol="BTCUSDT"
+    )
     stage.beat("2026-11-23T00:01:00")  # what is held can be marked again, at the close of 00:00
     result = stage.tick("2026-11-23T00:00", 60)
     choice = result.decision.choice("ETHUSDT")
@@ -269,7 +275,9 @@ def test_a_tightened_limit_binds_entries_at_once(stage):
     assert result.decision.choice("BTCUSDT").reason == "POSITION_LIMIT" and stage.held() == {}
 
 
-@pytest.mark.parametrize("tight", ["position_usdt = '0.1'", "daily_loss_usdt = '0.0001'", "total_loss_usdt = '0.0001'"])
+@pytest.mark.parametrize(
+    "tight", ["position_usdt = '0.1'", "daily_loss_usdt = '0.0001'", "total_loss_usdt = '0.0001'"]
+)
 def test_a_tightened_limit_never_forces_a_sale(stage, tight):
     # equity is 9.99905315: below 10 - 0.0001, which is a breach only for a limit that held all day
     buy(stage)

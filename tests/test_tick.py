@@ -104,7 +104,9 @@ def test_the_command_of_a_tick_that_ran_exits_0_and_says_so(played, capsys):
 @pytest.mark.slow
 def test_the_ledger_tells_the_tick_step_by_step(played):
     steps = [row.key for row in ledger.with_prefix(played.desk.con, "tick/20261122T1015Z/")]
-    assert steps == [f"tick/20261122T1015Z/{s}" for s in ("claim", "decision", "acted", "final", "sealed")]
+    assert steps == [
+        f"tick/20261122T1015Z/{s}" for s in ("claim", "decision", "acted", "final", "sealed")
+    ]
     claim = books.tick_event(played.desk.con, "20261122T1015Z", "claim")
     assert claim["at"] == "2026-11-22T10:15:03Z"
     assert played.events("order")[0].seq < played.events("fill")[0].seq
@@ -119,7 +121,9 @@ def test_the_sealed_notebook_carries_its_evidence_and_its_cell_agrees(played):
         (cell,) = [
             c for c in notebook["cells"] if "injected-parameters" in c["metadata"].get("tags", [])
         ]
-        values = [s.value for s in ast.parse("".join(cell["source"])).body if isinstance(s, ast.Assign)]
+        values = [
+            s.value for s in ast.parse("".join(cell["source"])).body if isinstance(s, ast.Assign)
+        ]
         assert json.loads(ast.literal_eval(values[0])) == facts["inputs"]
         assert cell["metadata"]["jupyter"]["source_hidden"] is True
         assert facts["digests"]["inputs_sha256"] == canonical(facts["inputs"])
@@ -163,13 +167,17 @@ def test_the_sealed_notebook_names_no_place_on_this_machine(played):
 
 @pytest.mark.slow
 def test_a_secret_of_the_environment_is_nowhere_in_the_home(played):
-    with_it = [p for p in played.home.root.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()]
+    with_it = [
+        p for p in played.home.root.rglob("*") if p.is_file() and CANARY.encode() in p.read_bytes()
+    ]
     assert with_it == []
     assert b"BYBIT_API_SECRET" not in played.home.log.read_bytes()
 
 
 @pytest.mark.slow
-def test_run_all_of_a_sealed_notebook_elsewhere_decides_the_same_and_changes_nothing(played, tmp_path):
+def test_run_all_of_a_sealed_notebook_elsewhere_decides_the_same_and_changes_nothing(
+    played, tmp_path
+):
     before, head = files(played.home.root), played.head()
     copy = tmp_path / "elsewhere" / "tick.ipynb"
     copy.parent.mkdir()
@@ -179,9 +187,16 @@ def test_run_all_of_a_sealed_notebook_elsewhere_decides_the_same_and_changes_not
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     resources = {"metadata": {"path": str(copy.parent)}}
-    nbclient.NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
+    nbclient.NotebookClient(
+        notebook, timeout=60, kernel_name="python3", resources=resources
+    ).execute()
     mime = "application/vnd.tgtqr.decision+json"
-    shown = [o["data"][mime] for c in notebook.cells for o in c.get("outputs", []) if mime in o.get("data", {})]
+    shown = [
+        o["data"][mime]
+        for c in notebook.cells
+        for o in c.get("outputs", [])
+        if mime in o.get("data", {})
+    ]
     archived = sealed(played, played.second)["metadata"]["tgtqr"]
     assert [one["decision"] for one in shown] == [archived["decision"]]
     assert shown[0]["decision_sha256"] == archived["digests"]["decision_sha256"]
@@ -245,7 +260,9 @@ BAD = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("what", BAD)
-def test_a_tick_whose_notebook_is_bad_fails_without_an_order(real_stage, tmp_path, monkeypatch, what):
+def test_a_tick_whose_notebook_is_bad_fails_without_an_order(
+    real_stage, tmp_path, monkeypatch, what
+):
     stage, (change, text) = real_stage, BAD[what]
     monkeypatch.setenv("BYBIT_API_SECRET", CANARY)
     monkeypatch.setattr(tick, "NOTEBOOK", altered(tmp_path, "sentinel", **change))
@@ -303,7 +320,7 @@ def test_while_stopped_the_reason_is_on_the_screen_in_the_notebook_and_in_the_le
 
 def test_a_tick_in_the_future_is_refused_and_not_claimed(stage):
     stage.at("10:14:59.999")
-    with pytest.raises(DomainError, match="20261122T1030Z is in the future.*10:14:59.999Z"):
+    with pytest.raises(DomainError, match=r"20261122T1030Z is in the future.*10:14:59.999Z"):
         tick.run_tick(stage.desk, None, moment("10:30"))
     assert stage.events("tick", "claim") == []
 
@@ -315,7 +332,9 @@ def test_a_tick_off_the_quarter_hour_is_refused(stage, text):
         tick.run_tick(stage.desk, None, moment(text))
 
 
-@pytest.mark.parametrize("start_s, state", [(3, "done"), (60, "done"), (60.001, "missed"), (900, "missed")])
+@pytest.mark.parametrize(
+    "start_s, state", [(3, "done"), (60, "done"), (60.001, "missed"), (900, "missed")]
+)
 def test_a_tick_starts_at_most_60_s_after_its_boundary(stage, start_s, state):
     stage.arm()
     result = stage.tick("10:15", start_s)
@@ -346,7 +365,9 @@ def test_a_tick_waits_until_3_s_after_its_boundary(stage, at):
 def test_a_clock_that_stands_before_the_start_is_given_up_on(stage, monkeypatch):
     monkeypatch.setattr(tick, "LONGEST_WAIT_S", 0.3)
     stage.at("10:15:02")
-    with pytest.raises(DataError, match="stands at 2026-11-22T10:15:02Z, expected 2026-11-22T10:15:03Z"):
+    with pytest.raises(
+        DataError, match="stands at 2026-11-22T10:15:02Z, expected 2026-11-22T10:15:03Z"
+    ):
         tick.run_tick(stage.desk, None, moment("10:15"))
     assert stage.events("tick", "claim") == []
 
@@ -369,7 +390,11 @@ def test_a_tick_records_those_that_were_missed_before_it(stage):
     stage.arm()
     stage.tick("10:15")
     stage.tick("11:15")
-    finals = {row.body["tick_id"]: row.body["state"] for row in stage.events("tick") if "state" in row.body}
+    finals = {
+        row.body["tick_id"]: row.body["state"]
+        for row in stage.events("tick")
+        if "state" in row.body
+    }
     assert finals == {
         "20261122T1015Z": "done",
         "20261122T1030Z": "missed",

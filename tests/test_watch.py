@@ -14,7 +14,9 @@ from tgtqr_lib.watch import beat, play_to
 
 
 def missed(stage) -> list[str]:
-    return [row.body["tick_id"] for row in stage.events("tick") if row.body.get("state") == "missed"]
+    return [
+        row.body["tick_id"] for row in stage.events("tick") if row.body.get("state") == "missed"
+    ]
 
 
 def test_a_beat_marks_the_newest_closed_minute(stage):

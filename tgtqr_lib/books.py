@@ -228,9 +228,9 @@ def fees_paid(found: list[Fill], since: datetime | None = None) -> Decimal:
 
 
 def runway_days(
-    account: Account, held: Portfolio, found: list[Fill], now: datetime, total_floor: Decimal
+    account: Account, worth: Decimal, found: list[Fill], now: datetime, total_floor: Decimal
 ) -> Decimal | None:
-    """For how many days the total budget lasts at the cost per day of the last 24 h (or less).
+    """For how many days equity `worth` stays over the total floor at the cost of the last 24 h (or less).
 
     Cost is fees plus half the spread paid at each fill. None while nothing was paid.
     """
@@ -240,7 +240,7 @@ def runway_days(
     hours = Decimal(str((now - since).total_seconds())) / 3600
     if cost <= 0 or hours <= 0:
         return None
-    return (held.cash - total_floor) / (cost * 24 / hours)
+    return (worth - total_floor) / (cost * 24 / hours)
 
 
 def check_reason(reason: str | None, command: str) -> str:

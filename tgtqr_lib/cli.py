@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,8 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module.arguments(command)
     words.remove(chosen)
     options = command.parse_args(words)
+    signal.signal(signal.SIGTERM, _terminated)
     try:
-        return module.run(options)
+        code = module.run(options)
+        sys.stdout.flush()
+        return code
+    except Terminated:
+        print("tgtqr: terminated", file=sys.stderr)
+        return 143
     except KeyboardInterrupt:
         print("tgtqr: interrupted", file=sys.stderr)
         return 130
@@ -62,8 +69,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(error, chosen)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, taken as Ctrl-C is: what was begun is cleaned up on the way out."""
+
+
+def _terminated(*_: object) -> None:
+    raise Terminated
+
+
 def _report(error: Exception, command: str) -> int:
     """Say what is wrong in one sentence and return the exit code that means it."""
+    import sqlite3
+
     from tgtqr_lib.domain import (
         BrokerError,
         Busy,
@@ -78,8 +95,10 @@ def _report(error: Exception, command: str) -> int:
     }  # fmt: skip
     code = next((code for kind, code in codes.items() if isinstance(error, kind)), FAILURE)
     text = str(error)
-    if isinstance(error, OSError) and error.filename:  # a disk that is full, a folder that is none
-        text = f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError):
+        text = f"{error.filename or 'the output'}: {error.strerror}"
+    elif isinstance(error, sqlite3.Error):
+        text = f"the ledger cannot be read or written ({error}); `tgtqr ledger verify` tells more"
     elif not isinstance(error, TgtqrError):
         text = f"{type(error).__name__}: {error}; this is a fault of the kit"
         if os.environ.get("TGTQR_TRACEBACK"):

@@ -143,4 +143,4 @@ def _sentence(
         SignalState.FLAT: "below",
     }.get(state, "exactly on" if code == "SIGNAL_TIE" else "inside the band around")
     shown = mean.quantize(Decimal(1).scaleb(close.as_tuple().exponent - 2))
-    return f"close {close:f} is {place} its mean {shown:f} by {distance:+f} bps: {state}"
+    return f"close {close:f} is {place} its mean {shown:f} by {abs(distance):f} bps: {state}"

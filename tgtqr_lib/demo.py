@@ -27,6 +27,7 @@ from tgtqr_lib.watch import beat, play_to
 FIRST_DAY = datetime(
     2025, 6, 1, tzinfo=UTC
 )  # of the synthetic market, so that every demo is the same
+FIRST_YEAR, LAST_YEAR = 2016, 2034
 MARKER = ".tgtqr-demo"  # only a folder that holds it is ever cleared
 HISTORY = timedelta(hours=3)
 LAST_MOMENT = datetime(9999, 1, 1, tzinfo=UTC)
@@ -115,7 +116,8 @@ class Demo:
         if {p.symbol for p in inputs.portfolio.held} <= set(closes):
             summary.equity = equity(inputs.portfolio, closes)
         floor = total_floor(inputs.account, inputs.limits)
-        summary.runway_days = books.runway_days(inputs.account, inputs.portfolio, found, at, floor)
+        budget = summary.cash if summary.equity is None else summary.equity
+        summary.runway_days = books.runway_days(inputs.account, budget, found, at, floor)
         summary.events = books.ledger.head(con)[0]
 
 
@@ -136,7 +138,13 @@ def open_demo(
     """
     if candles is not None:
         first = _first_of_file(candles, first)
+    elif seed is not None and seed < 0:
+        raise DomainError(f"--seed {seed}: expected 0 or more")
     first = first or FIRST_DAY
+    if candles is None and not FIRST_YEAR <= first.year <= LAST_YEAR:
+        raise DomainError(
+            f"--from {first:%Y-%m-%d}: the synthetic market has the years {FIRST_YEAR} to {LAST_YEAR}"
+        )
     _clear(home)
     _write_settings(home, seed, candles)
     settings = load(home)

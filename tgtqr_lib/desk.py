@@ -49,12 +49,24 @@ class Desk:
     clock: StandingClock | None = None
     _instruments: dict[str, Instrument] = field(default_factory=dict)
     _offset_ms: list[int | None] = field(default_factory=list)
+    chain_problem: str | None = None  # what `look_at_chain` found
 
     def instruments(self) -> dict[str, Instrument]:
         """The exchange's rules of the symbols, asked once a command."""
         if not self._instruments:
             self._instruments = self.exchange.instruments(self.settings.symbols)
         return self._instruments
+
+    def assume_clock_offset(self, offset_ms: int | None) -> None:
+        """Take `offset_ms` for measured, when the exchange does not answer."""
+        self._offset_ms[:] = [offset_ms]
+
+    def look_at_chain(self) -> None:
+        """Check the chain since the account was opened; what is wrong with it keeps entries back."""
+        account = books.account(self.con)
+        row = ledger.get(self.con, f"account/{account.id}") if account else None
+        _, problems = ledger.verify_chain(self.con, row.seq if row else 1)
+        self.chain_problem = problems[0] if problems else None
 
     def clock_offset_ms(self) -> int | None:
         """This machine's clock minus the exchange's, measured once a command; None when simulated."""
@@ -166,7 +178,7 @@ def situation(
         portfolio=books.portfolio(con, account),
         orders_today=books.orders_on(con, utc_day(at)),
         used_ids=books.order_ids(con, tick_id(boundary)),
-        health=gate.health(con, desk.home, desk.clock_offset_ms()),
+        health=gate.health(con, desk.home, desk.clock_offset_ms(), desk.chain_problem),
         limits=limits,
         plan=Plan(
             strategy=strategy.name,

@@ -54,11 +54,15 @@ def _closed_candles(
     count = strategy.lookback(**strategy.checked(desk.settings.parameters)) + MARGIN
     wanted = to_ms(boundary - MINUTE)
     deadline = time.monotonic() + desk.settings.late_candle_wait_s
+    asked_at = None
     while True:
         candles, problems = desk.exchange.candles(symbol, count, boundary, decimals)
         if problems or (len(candles) and candles.open_ms[-1] == wanted):
             return candles, problems
-        if time.monotonic() >= deadline:
+        shown = desk.exchange.time()
+        stands = shown == asked_at  # a clock that stands will not close another minute
+        asked_at = shown
+        if stands or time.monotonic() >= deadline:
             journal.event("candle_late", symbol=symbol, missing=iso(boundary - MINUTE))
             return candles, problems
         time.sleep(ASK_AGAIN_S)

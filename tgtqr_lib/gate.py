@@ -28,14 +28,19 @@ from tgtqr_lib.risk.budget import daily_floor, total_floor
 MB = 1_000_000
 
 
-def health(con: sqlite3.Connection, home: Home, clock_offset_ms: int | None) -> Health:
-    """The facts that can close the gate, read now."""
+def health(
+    con: sqlite3.Connection,
+    home: Home,
+    clock_offset_ms: int | None,
+    chain_problem: str | None = None,
+) -> Health:
+    """The facts that can close the gate, read now; `chain_problem` is what a look at the chain found."""
     beat = ledger.newest_mark(con)
     return Health(
         last_beat_at=from_ms(beat.beat_ms) if beat else None,
         clock_offset_ms=clock_offset_ms,
         disk_free_mb=shutil.disk_usage(home.data).free // MB,
-        ledger_problem=witness_problem(con, home),
+        ledger_problem=chain_problem or witness_problem(con, home),
         stopped=latch.stopped_because(home),
     )
 
@@ -60,7 +65,8 @@ def witness_problem(con: sqlite3.Connection, home: Home) -> str | None:
         seq_text, digest = home.witness.read_text("ascii").split()
         seq = int(seq_text)
     except FileNotFoundError:
-        return None
+        armed = any(row.body["what"] == "armed" for row in ledger.of_kind(con, "gate"))
+        return f"the ledger's witness {home.witness.name} is gone" if armed else None
     except (OSError, ValueError) as error:
         return f"the ledger's witness {home.witness.name} is not readable ({error})"
     rows = ledger.between(con, seq, seq)
@@ -72,9 +78,9 @@ def witness_problem(con: sqlite3.Connection, home: Home) -> str | None:
     return None
 
 
-def bear_witness(con: sqlite3.Connection, home: Home) -> None:
-    """Keep the ledger's head beside it. While the two disagree the old witness stays."""
-    if witness_problem(con, home) is not None:
+def bear_witness(con: sqlite3.Connection, home: Home, *, anew: bool = False) -> None:
+    """Keep the ledger's head beside it. While the two disagree the old witness stays, unless `anew`."""
+    if not anew and witness_problem(con, home) is not None:
         return
     seq, digest = ledger.head(con)
     if seq == 0:
@@ -85,14 +91,22 @@ def bear_witness(con: sqlite3.Connection, home: Home) -> None:
 
 
 def note_latch(con: sqlite3.Connection, home: Home, at: datetime) -> str | None:
-    """Book a stop or an arming that the ledger has not heard of; why the kit is stopped, or None."""
-    reason = latch.stopped_because(home)
+    """Make a stop by hand a latch, and book it; why the kit is stopped, or None.
+
+    A STOP file takes ARMED with it, so that removing the file opens nothing, and an ARMED file counts only
+    when the ledger has heard of the arming and its reason.
+    """
     last = books.last_gate(con)
     known = last["what"] if last else "stopped"
-    now = "armed" if reason is None else "stopped"
-    if now != known:
+    reason = latch.stopped_because(home)
+    if reason is None and known == "stopped":
+        reason = "data/control/ARMED is there, but `tgtqr arm` did not put it there"
+        latch.stop(home, reason)
+    elif reason is not None and latch.is_armed(home):
+        latch.stop(home, reason)
+    if reason is not None and known == "armed":
         with ledger.writing(con):
-            books.book_gate(con, now, at, reason or "data/control/ARMED is there", "control files")
+            books.book_gate(con, "stopped", at, reason, "control files")
     return reason
 
 
@@ -123,6 +137,7 @@ def tell_ledger_of_stop(home: Home, reason: str, by: str) -> bool:
 def arm(con: sqlite3.Connection, home: Home, inputs: Inputs, reason: str, by: str) -> None:
     """Open the gate: the ledger hears of it first, then the latch is armed.
 
+    The witness is made anew: a person has looked, and answers for the ledger as it is.
     Raises `GateRefused` while anything is held, a floor is broken or the account was ended, and
     `DomainError` without a reason.
     """
@@ -150,6 +165,7 @@ def arm(con: sqlite3.Connection, home: Home, inputs: Inputs, reason: str, by: st
             books.book_gate(con, "armed", inputs.exchange_time, reason, by)
     except latch.ArmRefused as error:
         raise GateRefused(f"not armed: {error}") from None
+    bear_witness(con, home, anew=True)
 
 
 def held_text(portfolio: Portfolio) -> str:

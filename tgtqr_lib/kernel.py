@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,7 @@ START = (
     "from ipykernel.kernelapp import launch_new_instance; launch_new_instance()"
 )
 START_TIMEOUT_S = 30
+PREFIX = "tgtqr-kernel-"
 
 
 class NotebookFailed(TgtqrError):
@@ -88,7 +90,8 @@ def _start_kernel(folder: Path) -> Any:
             argv = [sys.executable, "-c", START, "-f", "{connection_file}"]
             return KernelSpec(argv=argv, display_name="Python 3 (ipykernel)", language="python")
 
-    sockets = Path(tempfile.mkdtemp(prefix="tgtqr-"))
+    _clean_up()
+    sockets = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     manager = KernelManager(
         kernel_name="python3",
         kernel_spec_manager=OwnSpec(),
@@ -101,11 +104,25 @@ def _start_kernel(folder: Path) -> Any:
     manager.sockets = sockets
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     manager.start_kernel(
+        stdout=subprocess.DEVNULL,  # what it says there concerns its maker alone
+        stderr=subprocess.DEVNULL,
         env=environment,
         cwd=str(folder),
         extra_arguments=["--HistoryManager.enabled=False", "--InteractiveShell.colors=NoColor"],
     )
     return manager
+
+
+def _clean_up() -> None:
+    """Remove the sockets of processes that were killed before they could."""
+    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+        owner = path.name.removeprefix(PREFIX).split("-")[0]
+        if (
+            owner.isdigit()
+            and not Path("/proc", owner).exists()
+            and path.stat().st_uid == os.getuid()
+        ):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def end(manager: Any) -> None:

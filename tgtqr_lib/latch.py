@@ -39,6 +39,11 @@ def stopped_because(home: Home) -> str | None:
         return f"data/control cannot be read ({error.strerror})"
 
 
+def is_armed(home: Home) -> bool:
+    """Whether the file ARMED is there, whatever STOP says."""
+    return os.path.lexists(home.control / ARMED)
+
+
 def stop(home: Home, reason: str) -> None:
     """Latch the kit, durably, before this returns; `reason` is kept where there is room for it.
 
@@ -71,7 +76,7 @@ def _create(path: Path) -> None:
     for _ in range(10):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
         with contextlib.suppress(FileNotFoundError):
-            now = time.time_ns()  # finer than the file system's own clock, so that no two stops look alike
+            now = time.time_ns()  # finer than a file system's clock: no two stops look alike
             os.utime(path, ns=(now, now))
             return
 

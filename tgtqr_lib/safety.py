@@ -15,6 +15,7 @@ from tgtqr_lib.act import Act, act
 from tgtqr_lib.clock import floor_minute
 from tgtqr_lib.desk import Desk, bare_view, situation
 from tgtqr_lib.domain import BrokerError, DataError, Inputs, Order
+from tgtqr_lib.limits import HARD
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.risk.budget import cash_after, daily_floor, total_floor
 from tgtqr_lib.sizing import entry, safety_sale
@@ -72,7 +73,9 @@ def _stop_if_ended(
         _stop(desk, inputs, BREACH, text, at, total="total" in broken)
     elif is_spent(desk, inputs, closes):
         text = f"cash {inputs.portfolio.cash:f} allows no entry over the total floor {lowest:f}"
-        _stop(desk, inputs, SPENT, text, at, total=True)
+        # a budget that is spent only because somebody tightened it is not the end of the account
+        ended = is_spent(desk, replace(inputs, limits=HARD), closes)
+        _stop(desk, inputs, SPENT, text, at, total=ended)
 
 
 def is_spent(desk: Desk, inputs: Inputs, closes: Mapping[str, Decimal]) -> bool:

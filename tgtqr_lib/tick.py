@@ -188,18 +188,22 @@ def _missed(desk: Desk, boundary: datetime) -> TickResult | None:
         with ledger.writing(desk.con):
             books.record_missed(desk.con, boundary, books.MISSED_TEXT)
         return None
+    account = books.account(desk.con)
+    if account is not None and boundary < account.opened_at - timedelta(days=1):
+        raise DomainError(f"tick {name} lies before the account was opened; {text}")
     with ledger.writing(desk.con):
         books.record_missed(desk.con, boundary, books.MISSED_TEXT)
         final = {"state": books.MISSED, "reason": "MISSED", "text": text}
         books.book_tick(desk.con, name, "final", final)
     journal.event("tick", tick_id=name, state=books.MISSED, text=text)
-    return TickResult(name, books.MISSED, text)
+    return TickResult(name, books.MISSED, text, "MISSED")
 
 
 def _run_claimed(desk: Desk, pool: Kernels, boundary: datetime, began: float) -> TickResult:
     """From the safety path to the seal; an error on the way makes the tick `failed`."""
     result = TickResult(tick_id(boundary), books.FAILED, "", "TICK_FAILED")
     try:
+        desk.look_at_chain()
         result.safety = safety_path(desk, desk.exchange.time())
         inputs = freeze(desk, boundary)
         result.decision = _decide_in_notebook(desk, pool, inputs)

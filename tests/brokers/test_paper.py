@@ -14,7 +14,7 @@ def broker() -> PaperBroker:
 
 
 def test_paper_is_the_only_broker_so_no_order_can_reach_an_exchange():
-    assert BROKERS == {"paper": PaperBroker}
+    assert {"paper": PaperBroker} == BROKERS
 
 
 def test_an_entry_walks_the_asks_and_pays_the_fee():

@@ -9,6 +9,6 @@ from tests.recorded import folder
 def recorded_data() -> Path:
     """The folder that holds `data/` and `fixtures/`, neither part of the project; skips without it."""
     parent = folder().parent
-    if not parent.is_dir():
+    if not all((parent / name).is_dir() for name in ("data", "fixtures")):
         pytest.skip("needs the recorded data (TGTQR_RECORDED_DATA)")
     return parent

@@ -9,7 +9,7 @@ import pytest
 
 from tests.stage import PROJECT, HandMarket, moment, ms
 from tgtqr_lib.domain import DataError, VenueUnavailable
-from tgtqr_lib.market.bybit import Exchange, _candles, _decimal, _row_problem
+from tgtqr_lib.market.bybit import Exchange
 from tgtqr_lib.market.simulator import running
 from tgtqr_lib.market.simulator_clock import SimulatorClock
 
@@ -28,6 +28,17 @@ def market():
         exchange.close()
 
 
+def tamper(market, path: str, change) -> None:
+    """Let `change` have its way with every answer of the endpoint at `path`."""
+    usual = market.simulator.get
+
+    def get(asked_path, *asked):
+        status, body = usual(asked_path, *asked)
+        return (status, change(body)) if asked_path == path else (status, body)
+
+    market.simulator.get = get
+
+
 def test_the_time_is_the_exchanges(market):
     assert market.time() == moment("10:15:03")
     market.simulator.clock.step(0.25)
@@ -36,9 +47,17 @@ def test_the_time_is_the_exchanges(market):
 
 def test_instruments_say_step_lot_and_least(market):
     found = market.instruments(("BTCUSDT", "ETHUSDT"))
-    assert (found["BTCUSDT"].price_step, found["BTCUSDT"].lot) == (Decimal("0.1"), Decimal("0.000001"))
-    assert (found["ETHUSDT"].price_step, found["ETHUSDT"].lot) == (Decimal("0.01"), Decimal("0.00001"))
-    assert {i.min_notional for i in found.values()} == {5} and {i.market for i in found.values()} == {"spot"}
+    assert (found["BTCUSDT"].price_step, found["BTCUSDT"].lot) == (
+        Decimal("0.1"),
+        Decimal("0.000001"),
+    )
+    assert (found["ETHUSDT"].price_step, found["ETHUSDT"].lot) == (
+        Decimal("0.01"),
+        Decimal("0.00001"),
+    )
+    assert {i.min_notional for i in found.values()} == {5} and {
+        i.market for i in found.values()
+    } == {"spot"}
 
 
 def test_a_symbol_that_is_not_listed_is_left_out_or_refused(market):
@@ -67,7 +86,9 @@ def test_more_than_a_page_of_candles_is_fetched_page_by_page(market):
     assert set(candles.open_ms[1:] - candles.open_ms[:-1]) == {60_000}
 
 
-@pytest.mark.parametrize("kind, code", [("nan", "CANDLE_NOT_FINITE"), ("zero", "CANDLE_NOT_POSITIVE")])
+@pytest.mark.parametrize(
+    "kind, code", [("nan", "CANDLE_NOT_FINITE"), ("zero", "CANDLE_NOT_POSITIVE")]
+)
 def test_a_row_that_cannot_be_is_a_gap_and_a_problem_that_names_it(market, kind, code):
     market.simulator.faults.add(kind, minute="2026-11-22T10:05Z")
     candles, (problem,) = market.candles("BTCUSDT", 60, moment("10:15"), 1)
@@ -75,40 +96,69 @@ def test_a_row_that_cannot_be_is_a_gap_and_a_problem_that_names_it(market, kind,
     assert len(candles) == 59 and ms("10:05") not in candles.open_ms
 
 
-ROW = [str(OPENED), "100", "101", "99", "100.5", "1.5", "150"]
-
-
 @pytest.mark.parametrize(
     "change, code",
     [
-        ({}, None),
         ({1: "inf"}, "CANDLE_NOT_FINITE"),
         ({5: "nan"}, "CANDLE_NOT_FINITE"),
         ({3: "0"}, "CANDLE_NOT_POSITIVE"),
         ({4: "-1"}, "CANDLE_NOT_POSITIVE"),
         ({5: "-0.1"}, "CANDLE_NOT_POSITIVE"),
-        ({2: "100.4"}, "CANDLE_CONTRADICTS"),
-        ({3: "100.1"}, "CANDLE_CONTRADICTS"),
+        ({2: "99999.9"}, "CANDLE_CONTRADICTS"),
+        ({3: "100000.1"}, "CANDLE_CONTRADICTS"),
         ({0: str(OPENED + 1)}, "CANDLE_OFF_GRID"),
         ({1: "abc"}, "CANDLE_UNREADABLE"),
         ({1: None}, "CANDLE_UNREADABLE"),
         ({0: "x"}, "CANDLE_UNREADABLE"),
     ],
 )
-def test_a_row_of_candles_is_checked(change, code):
-    problem = _row_problem("BTCUSDT", [change.get(i, text) for i, text in enumerate(ROW)])
-    assert (problem and problem.code) == code
+def test_a_row_of_candles_is_checked(market, change, code):
+    def spoil(body):
+        for row in body["result"]["list"]:
+            if row[0] == str(OPENED):
+                for place, text in change.items():
+                    row[place] = text
+        return body
+
+    tamper(market, KLINE, spoil)
+    candles, (problem,) = market.candles("BTCUSDT", 60, moment("10:15"), 1)
+    assert problem.code == code and len(candles) == 59 and OPENED not in candles.open_ms
 
 
 @pytest.mark.parametrize("row", [[], ["1"], None, "text"])
-def test_a_row_that_is_no_row_is_unreadable(row):
-    assert _row_problem("BTCUSDT", row).code == "CANDLE_UNREADABLE"
+def test_a_row_that_is_no_row_is_unreadable(market, row):
+    def spoil(body):
+        body["result"]["list"][5] = row
+        return body
+
+    tamper(market, KLINE, spoil)
+    candles, (problem,) = market.candles("BTCUSDT", 60, moment("10:15"), 1)
+    assert problem.code == "CANDLE_UNREADABLE" and len(candles) == 59
 
 
-def test_prices_finer_than_the_step_raise_the_decimals_and_are_exact():
-    rows = {OPENED: [str(OPENED), "100.5", "100.75", "100.125", "100.5", "1", "1"]}
-    candles = _candles("BTCUSDT", rows, 1)
-    assert candles.decimals == 3 and list(candles.low) == [100125] and list(candles.open) == [100500]
+def test_a_bad_row_in_a_full_page_does_not_end_the_history(market):
+    market.simulator.faults.add("nan", minute="2026-11-22T09:00Z")
+    candles, problems = market.candles("ETHUSDT", 2100, moment("10:15"), 2)
+    assert len(candles) == 2099 and {problem.code for problem in problems} == {"CANDLE_NOT_FINITE"}
+
+
+def test_history_that_begins_later_ends_the_fetching(market):
+    # the market begins on 20 November at 00:00: 58 hours and 15 minutes before
+    candles, _ = market.candles("ETHUSDT", 5000, moment("10:15"), 2)
+    assert len(candles) == 58 * 60 + 15
+
+
+def test_prices_finer_than_the_step_raise_the_decimals_and_are_exact(market):
+    def refine(body):
+        for row in body["result"]["list"]:
+            if row[0] == str(OPENED):
+                row[1:5] = ["100000.5", "100000.75", "100000.125", "100000.5"]
+        return body
+
+    tamper(market, KLINE, refine)
+    candles, _ = market.candles("BTCUSDT", 60, moment("10:15"), 1)
+    (place,) = (candles.open_ms == OPENED).nonzero()[0]
+    assert (candles.decimals, candles.low[place], candles.open[0]) == (3, 100000125, 100000000)
 
 
 def test_a_quote_is_book_and_ticker_at_exchange_time(market):
@@ -126,14 +176,19 @@ def test_a_quote_is_book_and_ticker_at_exchange_time(market):
 @pytest.mark.parametrize("kind", ["nan", "zero"])
 def test_a_quote_with_a_figure_that_cannot_be_is_refused(market, endpoint, kind):
     market.simulator.faults.add(kind, endpoint=endpoint)
-    with pytest.raises(DataError, match="BTCUSDT: .*is not finite and positive"):
+    with pytest.raises(DataError, match=r"BTCUSDT: .*is not finite and positive"):
         market.quote("BTCUSDT")
 
 
-@pytest.mark.parametrize("text", ["NaN", "inf", "0", "-1", "", "1,5", None])
-def test_a_figure_that_is_no_price_is_named(text):
+@pytest.mark.parametrize("text", ["NaN", "inf", "0", "-1", "", "1,5"])
+def test_a_last_price_that_is_no_price_is_named(market, text):
+    def spoil(body):
+        body["result"]["list"][0]["lastPrice"] = text
+        return body
+
+    tamper(market, TICKERS, spoil)
     with pytest.raises(DataError, match="BTCUSDT: last price"):
-        _decimal("BTCUSDT", "last price", text)
+        market.quote("BTCUSDT")
 
 
 def test_the_close_of_a_minute_and_the_last_closes(market):
@@ -153,7 +208,9 @@ def test_trouble_is_asked_again_within_the_budget(market):
 def test_trouble_for_good_is_unavailable_and_says_what_to_check(market):
     market._budget_s = 0.2
     market.simulator.faults.add("5xx")
-    with pytest.raises(VenueUnavailable, match=r"no usable answer within 0.2 s .*check the network"):
+    with pytest.raises(
+        VenueUnavailable, match=r"no usable answer within 0.2 s .*check the network"
+    ):
         market.quote("BTCUSDT")
 
 
@@ -163,22 +220,22 @@ def test_a_dead_port_is_unavailable():
         exchange.time()
 
 
-@pytest.mark.parametrize("answer", [{}, {"result": None}, "text", None])
+@pytest.mark.parametrize("answer", [{"retCode": 0}, {"retCode": 0, "result": None}])
 def test_an_answer_that_is_not_bybits_is_refused(market, answer):
+    tamper(market, KLINE, lambda _: answer)
     with pytest.raises(DataError, match="the answer is not Bybit's"):
-        market._ask(lambda params: answer, {})
+        market.candles("BTCUSDT", 5, moment("10:15"), 1)
+
+
+def test_the_book_of_another_symbol_is_refused(market):
+    tamper(market, BOOK, lambda body: {**body, "result": {**body["result"], "s": "ETHUSDT"}})
+    with pytest.raises(DataError, match="BTCUSDT: the exchange answered the book of ETHUSDT"):
+        market.quote("BTCUSDT")
 
 
 @pytest.mark.parametrize("change", [{"symbol": "ETHUSDT"}, {"category": "linear"}])
-def test_candles_of_another_symbol_or_category_are_refused(market, monkeypatch, change):
-    usual = market._client.public_get_v5_market_kline
-
-    def other(params):
-        answer = usual(params)
-        answer["result"] |= change
-        return answer
-
-    monkeypatch.setattr(market._client, "public_get_v5_market_kline", other)
+def test_candles_of_another_symbol_or_category_are_refused(market, change):
+    tamper(market, KLINE, lambda body: {**body, "result": {**body["result"], **change}})
     with pytest.raises(DataError, match="expected spot BTCUSDT"):
         market.candles("BTCUSDT", 5, moment("10:15"), 1)
 
@@ -186,9 +243,8 @@ def test_candles_of_another_symbol_or_category_are_refused(market, monkeypatch, 
 def test_a_simulated_exchange_has_no_clock_offset_and_a_real_one_does(market):
     assert market.clock_offset_ms() is None
     real = Exchange(market.host, timeout_s=5)
-    assert real.rate_limited if hasattr(real, "rate_limited") else real._client.rateLimit > 1
-    market.simulator.clock.set(ms("10:15:03"))
     assert abs(real.clock_offset_ms()) > 500  # this machine's clock is not the simulator's
+    real.close()
 
 
 def test_no_key_is_ever_given_to_ccxt(market):

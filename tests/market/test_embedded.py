@@ -20,7 +20,9 @@ def test_a_fresh_clock_starts_just_after_this_machines_latest_quarter_hour(home)
         assert not clock.started
         now = exchange.time()
         assert (now.minute % 15, now.second) == (0, 3)
-        assert timedelta(0) <= datetime.now(UTC) - now + timedelta(seconds=3) <= timedelta(minutes=16)
+        assert (
+            timedelta(0) <= datetime.now(UTC) - now + timedelta(seconds=3) <= timedelta(minutes=16)
+        )
 
 
 def test_the_clock_stands_between_commands_and_is_kept(home):
@@ -38,7 +40,9 @@ def test_the_clock_stands_between_commands_and_is_kept(home):
 @pytest.mark.parametrize("content", ["", "{", "{}", '{"time": 5}', '{"time": "noon"}', "[]"])
 def test_a_clock_that_cannot_be_read_says_what_to_do(home, content):
     (home.data / "simulator.json").write_text(content)
-    text = "simulator.json: the simulator's clock is not readable .*; delete the file to start it anew"
+    text = (
+        "simulator.json: the simulator's clock is not readable .*; delete the file to start it anew"
+    )
     with pytest.raises(StoreError, match=text), open_market(home, load(home)):
         pass
 

@@ -65,6 +65,11 @@ def _new(home: Home, options: argparse.Namespace) -> int:
         journal.start(home)
         at = desk.exchange.time()
         present = books.account(desk.con)
+        if present is not None and books.last_stop_cause(desk.con) is None:
+            raise GateRefused(
+                f"account {present.id} is not ended; a new one begins only after a total stop, "
+                "or the loss limits would mean nothing"
+            )
         if present is not None and (held := books.portfolio(desk.con, present)).held:
             raise GateRefused(
                 f"cannot open a new account while {gate.held_text(held)}; "

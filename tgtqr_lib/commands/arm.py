@@ -26,13 +26,13 @@ def run(options: argparse.Namespace) -> int:
         at = desk.exchange.time()
         gate.note_latch(desk.con, home, at)
         gate.arm(desk.con, home, situation(desk, at), reason, "the command line")
-        gate.bear_witness(desk.con, home)
         journal.event("armed", at=iso(at), reason=reason)
     if options.json:
         print_json({"gate": "armed", "at": iso(at), "reason": reason})
     else:
         print(
             f"armed at {iso(at)}: {reason}\n"
-            "Entries need a watch: `tgtqr watch --once` every minute, then `tgtqr tick` every quarter."
+            "Entries need a watch beat in the last 180 s: `tgtqr watch` or `tgtqr up` gives them "
+            "(with the embedded simulator `tgtqr tick` does)."
         )
     return 0

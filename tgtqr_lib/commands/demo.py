@@ -7,6 +7,7 @@ No network, no keys, no account. Each demo begins afresh.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -22,7 +23,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--candles", type=Path, metavar="FILE", help="play recorded one-minute candles"
     )
-    parser.add_argument("--from", dest="first", metavar="DATE", help="the first tick, 2025-06-01")
+    parser.add_argument(
+        "--from",
+        dest="first",
+        metavar="DATE",
+        help="the first tick (2025-06-01, or the first whole day of FILE)",
+    )
     json_option(parser)
 
 
@@ -119,9 +125,9 @@ def _page(summary) -> list[str]:
         f"notebooks  {home}/outputs/ticks/",
         "",
         "next, look at a tick:",
-        f"  {_jupyter()} {_last_notebook(summary)}",
+        f"  {_jupyter()} {shlex.quote(_last_notebook(summary))}",
         "or go on from here, a quarter hour at a time:",
-        f"  TGTQR_HOME={home} {_program()} tick",
+        f"  TGTQR_HOME={shlex.quote(str(home))} {_program()} tick",
     ]
     for result in worst[:3]:
         lines.insert(2, f"  {result.tick_id} {result.state}: {result.text}")
@@ -129,12 +135,12 @@ def _page(summary) -> list[str]:
 
 
 def _program() -> str:
-    return str(Path(sys.argv[0])) if Path(sys.argv[0]).name == "tgtqr" else "tgtqr"
+    return shlex.quote(sys.argv[0]) if Path(sys.argv[0]).name == "tgtqr" else "tgtqr"
 
 
 def _jupyter() -> str:
     beside = Path(sys.executable).with_name("jupyter")
-    return f"{beside if beside.exists() else 'jupyter'} lab"
+    return f"{shlex.quote(str(beside)) if beside.exists() else 'jupyter'} lab"
 
 
 def _last_notebook(summary) -> str:

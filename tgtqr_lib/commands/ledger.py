@@ -42,7 +42,7 @@ def _verify(con, home: Home, options: argparse.Namespace) -> int:
         verdict = (
             f"{len(problems)} problem{'s' * (len(problems) != 1)}"
             if problems
-            else "every hash, fill and witness agrees"
+            else "the chain, every fill and the witness agree"
         )
         print(f"{events} events: {verdict}")
     return 5 if problems else 0

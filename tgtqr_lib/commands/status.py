@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -44,9 +44,8 @@ def gather(desk: Desk) -> dict[str, Any]:
     try:
         at = desk.exchange.time()
     except (DataError, BrokerError) as error:
-        at, trouble = from_ms(newest.beat_ms) if newest else None, str(error)
-    if at is None:
-        raise DataError(f"{trouble}; and no beat has been seen yet")
+        at, trouble = from_ms(newest.beat_ms) if newest else datetime.now(UTC), str(error)
+        desk.assume_clock_offset(None)  # not worth asking for again
     inputs = situation(desk, at)
     state, code, text = gate.state_of(inputs)
     marks = {s: Decimal(close) for s, close in newest.closes.items()} if newest else {}
@@ -55,7 +54,8 @@ def gather(desk: Desk) -> dict[str, Any]:
     worth = equity(inputs.portfolio, marks) if known else None
     fills = books.fills(con, inputs.account)
     floor = total_floor(inputs.account, inputs.limits)
-    runway = books.runway_days(inputs.account, inputs.portfolio, fills, at, floor)
+    budget = inputs.portfolio.cash if worth is None else worth
+    runway = books.runway_days(inputs.account, budget, fills, at, floor)
     day = inputs.days[0] if inputs.days else None
     seq, head = ledger.head(con)
     return {
@@ -160,7 +160,9 @@ def page(facts: dict[str, Any]) -> list[str]:
         f"cash    {facts['cash']:>14} USDT   fees {facts['fees']} USDT in {facts['fills']} fills",
     ]
     if facts["runway_days"] is not None:
-        lines.append(f"runway  {facts['runway_days']:>14} days   at the cost of the last 24 h")
+        lines.append(
+            f"runway  {facts['runway_days']:>14} days   at the cost since the start, of 24 h at most"
+        )
     lines += ["", "positions"]
     for p in facts["positions"]:
         lines.append(
@@ -178,7 +180,8 @@ def page(facts: dict[str, Any]) -> list[str]:
         "",
         f"last tick  {tick['tick_id']} {tick['state']}: {tick['text']}" if tick else "no tick yet",
         f"missed     {facts['missed_ticks']} ticks",
-        f"last beat  {facts['last_beat'] or 'none yet'}; data {facts['data_age_s']} s old",
+        f"last beat  {facts['last_beat'] or 'none yet'}; "
+        + ("no data yet" if facts["data_age_s"] is None else f"data {facts['data_age_s']:g} s old"),
         f"ledger     {facts['ledger']['seq']} events, head {facts['ledger']['head'][:12]}"
         + (f"; {facts['ledger']['problem']}" if facts["ledger"]["problem"] else ""),
         f"disk       {facts['disk_free_mb']:,} MB free",

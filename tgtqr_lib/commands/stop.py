@@ -21,6 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     home = Home.find(options.home)
+    known = home.data.is_dir()
     before = latch.stopped_because(home)
     try:
         latch.stop(home, f"{options.reason} (by the command line)")
@@ -32,15 +33,25 @@ def run(options: argparse.Namespace) -> int:
         )
         return 1
     told = _tell_the_ledger(home, options.reason)
+    if not known:
+        print(
+            f"tgtqr stop: there was no home at {home.root} until now; if another one trades, stop that "
+            "(--home or TGTQR_HOME)",
+            file=sys.stderr,
+        )
     state = "stopped already" if before else "STOPPED"
     if options.json:
         import json
 
-        print(json.dumps({"gate": "STOPPED", "before": before, "in_ledger": told}))
+        print(
+            json.dumps(
+                {"gate": "STOPPED", "home": str(home.root), "before": before, "in_ledger": told}
+            )
+        )
         return 0
     note = "" if told else " The ledger hears of it at the next beat or tick."
     print(
-        f"{state}: {latch.stopped_because(home)}. What is held is sold by the next beat or tick.{note}"
+        f"{state} in {home.root}: {latch.stopped_because(home)}. What is held is sold by the next beat or tick.{note}"
     )
     return 0
 

@@ -7,10 +7,10 @@ embedded simulator that beat lets the next minute pass (--at ISO: up to that min
 from __future__ import annotations
 
 import argparse
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from tgtqr_lib import journal, settings
-from tgtqr_lib.clock import FIRST_START_S, MINUTE, floor_minute, iso, parse_time
+from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, floor_minute, iso, parse_time
 from tgtqr_lib.commands.output import json_option, money, print_json
 from tgtqr_lib.desk import Desk, one_at_a_time, open_desk
 from tgtqr_lib.domain import DomainError
@@ -44,8 +44,9 @@ def run(options: argparse.Namespace) -> int:
     print(f"beat {iso(seen.at)}: equity {money(seen.equity)}, cash {money(seen.cash)}")
     for sale in seen.sales:
         print(f"  safety sale {sale.result}: {sale.text}")
-    for name in seen.missed:
-        print(f"  tick {name} was missed")
+    if seen.missed:
+        others = f" and {len(seen.missed) - 1} before it" if len(seen.missed) > 1 else ""
+        print(f"  missed: tick {seen.missed[-1]}{others}")
     if seen.stopped:
         print(f"  STOPPED: {seen.stopped}")
     return 0
@@ -66,7 +67,12 @@ def _move_clock(desk: Desk, at: str | None) -> None:
                 "--at moves the embedded simulator's clock; this exchange has its own"
             )
     elif at:
-        desk.clock.move_to(parse_time(at))
+        moment, shown = parse_time(at), desk.clock.now()
+        if moment > max(datetime.now(UTC), shown + TICK):
+            raise DomainError(
+                f"beat {iso(moment)} is in the future; the simulator's clock shows {iso(shown)}"
+            )
+        desk.clock.move_to(moment)
     elif desk.clock.started:
         minute = floor_minute(desk.clock.now()) + MINUTE
         desk.clock.move_to(minute + timedelta(seconds=FIRST_START_S))

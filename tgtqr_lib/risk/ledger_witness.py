@@ -11,6 +11,7 @@ CODE = "LEDGER_WITNESS"
 def check(order: Order | NoOrder, inputs: Inputs, limits: Limits) -> Verdict:
     """Refuse an entry while the ledger lacks or contradicts what its witness saw. Exits pass."""
     problem = inputs.health.ledger_problem
-    return fact(
-        CODE, problem is None, problem or "ledger and witness agree", applies=order.is_entry
-    )
+    text = "ledger and witness agree"
+    if problem is not None:
+        text = f"{problem}; look with `tgtqr ledger verify`, then stop and arm to go on"
+    return fact(CODE, problem is None, text, applies=order.is_entry)
