@@ -38,7 +38,7 @@ demo: $(READY) ## a simulated trading day: no network, no keys
 	@$(VENV)/bin/tgtqr demo $(ARGS)
 
 test: $(READY) ## the test suite
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(READY) ## lint and formatting
 	@$(PY) -m ruff check $(CODE)

@@ -162,7 +162,9 @@ def test_the_runway_is_what_is_left_over_the_cost_of_a_day(con, account):
     found = books.fills(con, account)
     # fees of 0.001 in 12 hours are 0.002 a day; 8.999 - 5 lasts 1999.5 days
     after = account.opened_at + timedelta(hours=12)
-    assert books.runway_days(account, Decimal("8.999"), found, after, Decimal(5)) == Decimal("1999.5")
+    assert books.runway_days(account, Decimal("8.999"), found, after, Decimal(5)) == Decimal(
+        "1999.5"
+    )
     assert books.runway_days(account, Decimal("8.999"), [], after, Decimal(5)) is None
 
 

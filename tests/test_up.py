@@ -24,7 +24,23 @@ def armed_home(folder, seed: int = 1) -> Home:
     return home
 
 
-def go_up(home: Home, rate: int = 60) -> subprocess.Popen:
+@pytest.fixture
+def go_up():
+    """Brings a home up in a process of its own; none is left when the test ends, however it ends."""
+    started = []
+
+    def start(home: Home, rate: int = 60) -> subprocess.Popen:
+        started.append(up_process(home, rate))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def up_process(home: Home, rate: int) -> subprocess.Popen:
     return subprocess.Popen(
         [*TGTQR, "up", "--rate", str(rate)],
         stdout=subprocess.PIPE,
@@ -39,7 +55,7 @@ def wait_for_claims(home: Home, count: int) -> None:
     """Until so many ticks are claimed; two minutes at most."""
     for _ in range(1200):
         con = ledger.connect(home.ledger, create=False)
-        claimed = [r for r in ledger.of_kind(con, "tick") if r.key.endswith("/claim")]
+        claimed = [r for r in ledger.of_kind(con, "claim")]
         con.close()
         if len(claimed) >= count:
             return
@@ -51,7 +67,7 @@ def states(home: Home) -> dict[str, list[str]]:
     """Every tick of the ledger and its final states."""
     con = ledger.connect(home.ledger, create=False)
     found: dict[str, list[str]] = {}
-    for row in ledger.of_kind(con, "tick"):
+    for row in ledger.of_kind(con, "claim", "tick"):
         found.setdefault(row.body["tick_id"], [])
         if row.key.endswith("/final"):
             found[row.body["tick_id"]].append(row.body["state"])
@@ -65,7 +81,7 @@ def verified(home: Home) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_in_the_middle_of_a_tick_lets_it_end(tmp_path, number):
+def test_a_signal_in_the_middle_of_a_tick_lets_it_end(tmp_path, go_up, number):
     home = armed_home(tmp_path / "home")
     process = go_up(home)
     wait_for_claims(home, 1)
@@ -79,7 +95,7 @@ def test_a_signal_in_the_middle_of_a_tick_lets_it_end(tmp_path, number):
 
 
 def test_killed_at_random_and_started_again_no_tick_runs_twice_and_none_is_without_a_state(
-    tmp_path,
+    tmp_path, go_up
 ):
     home, chance = armed_home(tmp_path / "home"), random.Random(20)
     for _ in range(6):
@@ -100,7 +116,7 @@ def test_killed_at_random_and_started_again_no_tick_runs_twice_and_none_is_witho
     assert verified(home)
 
 
-def test_two_schedulers_at_once_are_refused(tmp_path):
+def test_two_schedulers_at_once_are_refused(tmp_path, go_up):
     home = armed_home(tmp_path / "home")
     first = go_up(home, rate=1)
     assert "scheduler and watch" in first.stdout.readline()

@@ -22,6 +22,7 @@ COMMANDS = {
     "account": "show | new (--reason)",
     "status": "gate, positions, limits, last tick, health",
     "data": "import | verify candles",
+    "simulator": "the Bybit v5 server",
     "ledger": "verify | show",
     "schedule": "install | remove | show (cron)",
 }

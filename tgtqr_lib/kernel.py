@@ -31,6 +31,7 @@ START = (
 )
 START_TIMEOUT_S = 30
 PREFIX = "tgtqr-kernel-"
+LONGEST_FOLDER = 60  # bytes
 
 
 class NotebookFailed(TgtqrError):
@@ -91,7 +92,7 @@ def _start_kernel(folder: Path) -> Any:
             return KernelSpec(argv=argv, display_name="Python 3 (ipykernel)", language="python")
 
     _clean_up()
-    sockets = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+    sockets = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
     manager = KernelManager(
         kernel_name="python3",
         kernel_spec_manager=OwnSpec(),
@@ -113,9 +114,15 @@ def _start_kernel(folder: Path) -> Any:
     return manager
 
 
+def _short_folder() -> str:
+    """The folder for temporary files, or /tmp when that is too long: a socket's path has 107 bytes."""
+    usual = tempfile.gettempdir()
+    return usual if len(usual.encode()) <= LONGEST_FOLDER else "/tmp"
+
+
 def _clean_up() -> None:
     """Remove the sockets of processes that were killed before they could."""
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*-*"):
+    for path in Path(_short_folder()).glob(f"{PREFIX}*-*"):
         owner = path.name.removeprefix(PREFIX).split("-")[0]
         if (
             owner.isdigit()

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from tgtqr_lib.domain import Busy, Candles, DataError, DomainError, StoreError
 from tgtqr_lib.market import sealed
 from tgtqr_lib.market.candles import Lake
+from tgtqr_lib.market.gaps import Gap, joined
+from tgtqr_lib.market.series_id import SeriesId
 
 MINUTE_MS = 60_000
 TURN = datetime(2025, 6, 1, tzinfo=UTC)  # a month ends and another begins
@@ -161,6 +163,88 @@ def test_spot_and_linear_never_mix(lake):
     lake.write(a_series(range(3), price=999, market="linear"), "a test")
     assert everything(lake) == a_series(range(3))
     assert everything(lake, market="linear") == a_series(range(3), price=999, market="linear")
+
+
+def test_intervals_and_the_mark_price_never_mix_either(lake):
+    shelves = [
+        ({}, "linear"),
+        ({"mark": True}, "linear-mark"),
+        ({"interval": "5m"}, "linear-5m"),
+        ({"mark": True, "interval": "1h"}, "linear-mark-1h"),
+    ]
+    for n, (how, _) in enumerate(shelves, start=1):
+        series = a_series(range(0, n * 60, 60), price=1000 * n, market="linear")
+        lake.write(series, "a test", **how)
+    for n, (how, folder) in enumerate(shelves, start=1):
+        expected = a_series(range(0, n * 60, 60), price=1000 * n, market="linear")
+        assert lake.read("BTCUSDT", LONG_AGO, FAR_OFF, "linear", **how) == expected
+        assert lake.last("BTCUSDT", 99, FAR_OFF, "linear", **how) == expected
+        assert lake.months("BTCUSDT", "linear", **how) == ("2025-06",)
+        assert (lake.root / folder / "BTCUSDT" / "2025-06.parquet").is_file()
+    report = lake.verify()
+    assert report.ok
+    found = {(s.interval, s.mark): (s.rows, s.missing) for s in report.series}
+    # the last two of 0, 60, 120 minutes are 11 candles of 5 minutes apart each
+    assert found == {
+        ("1m", False): (1, 0),
+        ("1m", True): (2, 59),
+        ("5m", False): (3, 22),
+        ("1h", True): (4, 0),
+    }
+    assert "BTCUSDT linear mark 1h: 4 candles" in str(report)
+
+
+@pytest.mark.parametrize(
+    "how, sentence",
+    [
+        ({"interval": "3m"}, "interval '3m' is unknown; expected one of 1m, 5m, 15m, 1h"),
+        ({"mark": True}, "only linear has a mark price, not spot"),
+    ],
+)
+def test_a_series_that_cannot_be_is_refused(lake, how, sentence):
+    with pytest.raises(DomainError, match=sentence):
+        lake.read("BTCUSDT", LONG_AGO, FAR_OFF, **how)
+    with pytest.raises(DomainError, match=sentence):
+        lake.write(a_series([0]), "a test", **how)
+
+
+def test_a_candle_off_its_grid_is_not_written(lake):
+    with pytest.raises(DataError, match="00:03:00Z cannot be: the time is not a whole 5m"):
+        lake.write(a_series([3]), "a test", interval="5m")
+    assert not lake.root.exists()
+
+
+# some columns
+
+
+def test_columns_are_those_of_the_candles_without_the_rest(lake):
+    lake.write(a_series(range(-10, 10)), "a test")
+    found = lake.columns("BTCUSDT", minute(-5), minute(5), ("open", "close"))
+    candles = a_series(range(-5, 5))
+    assert (found.decimals, found.open_ms.tolist()) == (1, candles.open_ms.tolist())
+    assert set(found.columns) == {"open", "close"}
+    assert found["open"].tolist() == candles.open.tolist()
+    assert found["close"].tolist() == candles.close.tolist()
+    volume = lake.columns("BTCUSDT", minute(-5), minute(5), ["volume"])["volume"]
+    assert volume.tolist() == candles.volume.tolist()
+    assert len(lake.columns("ETHUSDT", minute(-5), minute(5))) == 0
+    with pytest.raises(DomainError, match="column 'price' is unknown"):
+        lake.columns("BTCUSDT", minute(-5), minute(5), ["price"])
+
+
+def test_columns_are_kept_in_memory_only_while_no_file_changes(lake, month_file):
+    first = lake.columns("BTCUSDT", LONG_AGO, FAR_OFF)
+    assert lake.columns("BTCUSDT", LONG_AGO, FAR_OFF) is first
+    with pytest.raises(ValueError):
+        first["close"][0] = 1  # who shares an array must not be able to change it
+    lake.write(a_series([1440]), "a test")
+    second = lake.columns("BTCUSDT", LONG_AGO, FAR_OFF)
+    assert (len(first), len(second)) == (1440, 1441)
+    lake.write(a_series([-1]), "a test")  # a month that was not there before
+    assert len(lake.columns("BTCUSDT", LONG_AGO, FAR_OFF)) == 1442
+    month_file.write_bytes(b"rotten")
+    with pytest.raises(StoreError, match=r"2025-06.parquet is not what was written"):
+        lake.columns("BTCUSDT", LONG_AGO, FAR_OFF)
 
 
 def test_decimals_are_those_of_the_candles_that_are_asked_for(lake):
@@ -447,6 +531,62 @@ def test_verify_gives_the_figures_of_each_series(lake):
     )
     assert report.as_dict()["series"][1]["first"] == "2025-05-31T23:57:00Z"
     assert report.as_dict()["ok"] is True
+
+
+@pytest.mark.parametrize("close, told", [(1200, 0), (1201, 1), (800, 0), (799, 1)])
+def test_verify_tells_closes_that_jump_by_more_than_a_fifth(lake, close, told):
+    # from 100.0 to 120.0 or 80.0 is a fifth; over a missing minute nothing is compared
+    def flat(minutes, price):
+        rows = [TURN_MS + m * MINUTE_MS for m in minutes]
+        return Candles("BTCUSDT", 1, rows, *[[price] * len(rows)] * 4, [0] * len(rows))
+
+    lake.write(flat([0, 1], 1000), "a test")
+    lake.write(flat([2, 4], close), "a test")
+    lake.write(flat([6], 100), "a test")
+    report = lake.verify()
+    assert (report.ok, report.series[0].jumps, report.series[0].wild) == (True, told, 0)
+    assert [text[:16] for text in report.series[0].oddest] == ["2025-06-01 00:02"] * told
+
+
+@pytest.mark.parametrize("low, told", [(1000, 0), (999, 1)])
+def test_verify_tells_a_low_far_from_the_high(lake, low, told):
+    one = [TURN_MS], [1200], [1200], [low], [1200], [0]
+    lake.write(Candles("BTCUSDT", 1, *one), "a test")
+    report = lake.verify()
+    assert (report.ok, report.series[0].wild) == (True, told)
+
+
+def test_gaps_on_record_are_listed_and_damage_to_them_is_seen(lake, month_file):
+    series = SeriesId("BTCUSDT")
+    lake.write(a_series([1500]), "a test")
+    asked = datetime(2025, 7, 1, tzinfo=UTC)
+    gap = Gap(TURN_MS + 1440 * MINUTE_MS, TURN_MS + 1450 * MINUTE_MS, asked, "bybit spot; host")
+    lake.note_gaps(series, [gap])
+    lake.note_gaps(series, [gap])
+    assert lake.gaps(series) == (gap,)
+    (figures,) = lake.verify().series
+    assert (figures.missing, figures.known_missing) == (60, 10)
+    assert figures.known == ("2025-06-02 00:00 to 2025-06-02 00:10 UTC",)
+    lake.write(a_series([1440, 1441]), "a test")
+    assert lake.verify().series[0].known_missing == 8
+    path = month_file.parent / "gaps.csv"
+    path.write_text(path.read_text().replace("00:10", "00:20"))
+    assert [problem.code for problem in lake.verify().problems] == ["FILE_ALTERED"]
+    with pytest.raises(StoreError, match=r"gaps.csv is not what was written"):
+        lake.gaps(series)
+
+
+def test_gaps_that_touch_are_one_and_sources_stay_apart():
+    at = [datetime(2025, 7, day, tzinfo=UTC) for day in (1, 2)]
+    found = joined(
+        [
+            Gap(20, 30, at[1], "a"),
+            Gap(0, 10, at[0], "a"),
+            Gap(10, 20, at[0], "a"),
+            Gap(5, 9, at[0], "b"),
+        ]
+    )
+    assert found == [Gap(0, 30, at[1], "a"), Gap(5, 9, at[0], "b")]
 
 
 GOOD_ROW = "('2025-06-01T00:00Z'::timestamptz, 2.0, 3.0, 1.0, 2.5, 0.0, 'x')"

@@ -1,4 +1,6 @@
 import http.client
+import json
+from decimal import Decimal
 from threading import Thread
 
 import pytest
@@ -8,6 +10,7 @@ from tgtqr_lib.domain import DomainError
 from tgtqr_lib.market.faults import FAULTS
 from tgtqr_lib.market.simulator import running
 from tgtqr_lib.market.simulator_clock import SimulatorClock
+from tgtqr_lib.market.synthetic import SyntheticSource
 
 KLINE = "/v5/market/kline"
 TICKERS = "/v5/market/tickers"
@@ -120,6 +123,175 @@ def test_server_errors(simulator):
     assert ask(simulator.url + "/v5/market/time")[0] == 200
 
 
+def raw(simulator, path: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body of a GET as they came over the wire."""
+    connection = http.client.HTTPConnection(simulator.url.removeprefix("http://"), timeout=30)
+    connection.request("GET", path)
+    reply = connection.getresponse()
+    try:
+        return reply.status, dict(reply.getheaders()), reply.read()
+    finally:
+        connection.close()
+
+
+def test_a_refusal_of_the_content_network_is_a_page_and_no_json(simulator):
+    simulator.faults.add("403")
+    status, headers, body = raw(simulator, "/v5/market/time")
+    assert (status, headers["Content-Type"]) == (403, "text/html")
+    assert b"<H1>403 ERROR</H1>" in body and b"CloudFront" in body
+    assert "X-Bapi-Limit" not in headers  # it never got as far as Bybit
+
+
+def test_protection_of_the_system(simulator):
+    simulator.faults.add("429", uses=1)
+    assert raw(simulator, "/v5/market/time")[0] == 429
+    assert raw(simulator, "/v5/market/time")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "kind, message",
+    [("10006", "Too many visits. Exceeded the API Rate Limit."), ("10016", "Server error.")],
+)
+def test_bybits_own_error_codes(simulator, kind, message):
+    simulator.faults.add(kind)
+    status, headers, body = raw(simulator, KLINE + SPOT + "&interval=1")
+    reply = json.loads(body)
+    assert (status, reply["retCode"], reply["retMsg"]) == (200, int(kind), message)
+    assert (reply["result"], reply["time"]) == ({}, at(4, 3))
+    assert (headers["X-Bapi-Limit-Status"] == "0") is (kind == "10006")
+
+
+def test_a_cut_reply_announces_more_than_it_sends(simulator):
+    simulator.faults.add("cut", uses=1)
+    with pytest.raises(http.client.IncompleteRead) as broken:
+        raw(simulator, KLINE + SPOT + "&interval=1")
+    got, missing = len(broken.value.partial), broken.value.expected
+    assert got > 0 and missing > 0 and abs(got - missing) <= 1  # half of it
+    assert closes(simulator) == WELL
+
+
+def test_rubbish_comes_with_status_200(simulator):
+    simulator.faults.add("rubbish", uses=1)
+    status, headers, body = raw(simulator, "/v5/market/time")
+    assert (status, headers["Content-Type"]) == (200, "text/html")
+    assert body.startswith(b"<!DOCTYPE html>")
+    simulator.faults.add("rubbish", body="binary", uses=1)
+    status, headers, body = raw(simulator, "/v5/market/time")
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    with pytest.raises(ValueError):
+        json.loads(body)
+
+
+@pytest.mark.parametrize("kind, seconds", [("clock_ahead", 12.5), ("clock_behind", -12.5)])
+def test_a_clock_that_is_wrong_shows_in_every_reply_and_leaves_the_data_alone(
+    simulator, kind, seconds
+):
+    simulator.faults.add(kind, seconds=12.5)
+    reply = ask(f"{simulator.url}/v5/market/time")[1]
+    assert reply["time"] == at(4, 3 + seconds)
+    assert int(reply["result"]["timeNano"]) == at(4, 3 + seconds) * 1_000_000
+    book = ask(simulator.url + BOOK + SPOT)[1]
+    assert (book["time"], book["result"]["ts"]) == (at(4, 3 + seconds), at(4, 3))
+    assert closes(simulator) == WELL
+    assert simulator.clock.now_ms() == at(4, 3)
+
+
+@pytest.fixture
+def both():
+    """The synthetic market of both symbols, 33 s into a minute."""
+    with running(SyntheticSource(7), SimulatorClock("2025-06-01T10:15:33Z")) as simulator:
+        yield simulator
+
+
+@pytest.mark.parametrize("path", ["kline", "tickers", "orderbook", "recent-trade"])
+def test_the_wrong_symbol_is_the_other_ones_reply(both, path):
+    def get(symbol):
+        query = f"?category=spot&symbol={symbol}&interval=1"
+        return ask(f"{both.url}/v5/market/{path}{query}")[1]["result"]
+
+    ether = get("ETHUSDT")
+    both.faults.add("wrong_symbol", symbol="BTCUSDT")
+    assert get("BTCUSDT") == ether == get("ETHUSDT")
+    both.faults.clear()
+    assert get("BTCUSDT") != ether
+
+
+def test_several_minutes_go_missing(simulator):
+    simulator.faults.add("missing_minute", count=2, uses=1)
+    assert sorted(closes(simulator)) == [0, 1, 4]
+    simulator.faults.add("missing_minute", minute=at(2), count=3, uses=1)
+    assert sorted(closes(simulator)) == [3, 4]
+    assert closes(simulator) == WELL
+
+
+def test_a_jump_is_a_quarter_and_its_candle_does_not_contradict_itself(simulator):
+    simulator.faults.add("jump", uses=1)
+    row = next(row for row in kline(simulator.url) if int(row[0]) == at(3))
+    # 103 x 1.25 = 128.75, rounded half to even to the step of 0.1
+    assert row[1:5] == ["103", "128.8", "103", "128.8"]
+    simulator.faults.add("jump", percent=-50, minute=at(1), uses=1)
+    row = next(row for row in kline(simulator.url) if int(row[0]) == at(1))
+    assert row[1:5] == ["101", "101", "50.5", "50.5"]
+    assert closes(simulator) == WELL
+
+
+def test_a_jump_of_the_quotes_moves_the_whole_book(simulator):
+    before = ask(simulator.url + BOOK + SPOT + "&limit=5")[1]["result"]
+    simulator.faults.add("jump", endpoint=BOOK)
+    simulator.faults.add("jump", endpoint=TICKERS)
+    after = ask(simulator.url + BOOK + SPOT + "&limit=5")[1]["result"]
+    for side in ("a", "b"):
+        for (price, size), (there, same) in zip(before[side], after[side], strict=True):
+            assert abs(Decimal(price) * Decimal("1.25") - Decimal(there)) <= Decimal("0.05")
+            assert size == same
+    ticker = ask(simulator.url + TICKERS + SPOT)[1]["result"]["list"][0]
+    assert ticker["lastPrice"] == "130"  # 104 x 1.25
+
+
+def test_rows_come_twice_or_out_of_order(simulator):
+    def minutes():
+        return [(int(row[0]) - at(0)) // MINUTE for row in kline(simulator.url)]
+
+    simulator.faults.add("duplicate", uses=1)
+    assert minutes() == [4, 3, 3, 2, 1, 0]
+    simulator.faults.add("unsorted", uses=1)
+    assert minutes() == [4, 2, 3, 1, 0]
+    simulator.faults.add("unsorted", minute=at(0), uses=1)
+    assert minutes() == [4, 3, 2, 1, 0]  # nothing before it to change places with
+    simulator.faults.clear()
+    simulator.faults.add("duplicate", minute=at(0))
+    assert minutes() == [4, 3, 2, 1, 0, 0]
+
+
+@pytest.mark.parametrize("path", ["recent-trade", "funding/history"])
+def test_trades_and_funding_come_twice_or_out_of_order_too(both, path):
+    def get():
+        query = "?category=linear&symbol=BTCUSDT&limit=5"
+        return ask(f"{both.url}/v5/market/{path}{query}")[1]["result"]["list"]
+
+    well = get()
+    both.faults.add("duplicate", endpoint=f"/v5/market/{path}", uses=1)
+    assert get() == [well[0], *well]
+    both.faults.add("unsorted", endpoint=f"/v5/market/{path}", uses=1)
+    assert get() == [well[1], well[0], *well[2:]]
+
+
+def test_candles_of_the_mark_price_can_be_spoilt_by_name(both):
+    path = "/v5/market/mark-price-kline"
+    query = "?category=linear&symbol=BTCUSDT&interval=1&limit=3"
+    both.faults.add("nan", endpoint=path)
+    rows = ask(both.url + path + query)[1]["result"]["list"]
+    assert [row[4] == "NaN" for row in rows] == [False, True, False]
+    assert "NaN" not in str(ask(both.url + KLINE + query)[1])
+
+
+def test_a_fault_of_one_category_leaves_the_other_alone(both):
+    both.faults.add("5xx", category="linear")
+    assert ask(f"{both.url}{TICKERS}?category=spot")[0] == 200
+    assert ask(f"{both.url}{TICKERS}?category=linear")[0] == 503
+    assert ask(f"{both.url}{KLINE}?symbol=BTCUSDT&interval=1")[0] == 503  # the default
+
+
 def test_a_fault_of_one_symbol_leaves_the_other_alone(simulator):
     simulator.faults.add("5xx", symbol="ETHUSDT")
     assert ask(simulator.url + TICKERS + SPOT)[0] == 200
@@ -159,11 +331,14 @@ def test_stopping_does_not_wait_for_delayed_replies():
 @pytest.mark.parametrize(
     "fault, sentence",
     [
-        ({"kind": "flood"}, "'flood': unknown, expected one of delay, 5xx, stale"),
+        (
+            {"kind": "flood"},
+            "'flood': unknown, expected one of delay, 5xx, 403, 429, 10006, 10016, cut",
+        ),
         ({"kind": None}, "unknown"),
         (
             {"kind": "delay", "second": 1},
-            "unknown second, expected endpoint, symbol, uses, seconds",
+            "unknown second, expected endpoint, symbol, category, uses, since, until, seconds",
         ),
         ({"kind": "delay", "self": 1}, "unknown self"),
         ({"kind": "delay", "seconds": "1"}, "seconds '1': expected a number"),
@@ -179,6 +354,17 @@ def test_stopping_does_not_wait_for_delayed_replies():
         ({"kind": "nan", "uses": 1.5}, "whole number"),
         ({"kind": "nan", "minute": "noon"}, "noon"),
         ({"kind": "stale", "at": at(0), "age_s": 3}, "at or age_s, not both"),
+        (
+            {"kind": "nan", "category": "inverse"},
+            "category 'inverse', expected one of spot, linear",
+        ),
+        ({"kind": "rubbish", "body": "poem"}, "body 'poem': expected one of html, binary"),
+        ({"kind": "missing_minute", "count": 0}, "count 0: expected a whole number from 1"),
+        ({"kind": "jump", "percent": -100}, "percent -100: expected a number from -99"),
+        ({"kind": "clock_ahead", "seconds": -1}, "seconds -1: expected a number from 0"),
+        ({"kind": "403", "since": "soon"}, "soon"),
+        ({"kind": "403", "until": at(4)}, "is not after its beginning"),  # the clock stands at 4:03
+        ({"kind": "403", "since": at(9), "until": at(9)}, "is not after its beginning"),
     ],
 )
 def test_a_fault_that_makes_no_sense_is_refused_in_a_sentence(simulator, fault, sentence):

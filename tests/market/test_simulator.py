@@ -1,31 +1,18 @@
 import http.client
 import json
-import signal
 import socket
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
-import ccxt
 import pytest
-from pybit.unified_trading import HTTP
 
-from tests.market.tables import MINUTE, NOON, Table, ask, at, flat, kline
+from tests.market.tables import MINUTE, Table, ask, at, flat, kline
 from tgtqr_lib.clock import parse_time, to_ms
 from tgtqr_lib.market.simulator import running
 from tgtqr_lib.market.simulator_clock import SimulatorClock
 from tgtqr_lib.market.synthetic import SyntheticSource
 
-FIELDS = json.loads((Path(__file__).parents[1] / "golden/bybit-v5-spot-fields.json").read_text())
+TICKER = "/v5/market/tickers?category=spot&symbol=BTCUSDT"
+BOOK = "/v5/market/orderbook?category=spot&symbol=BTCUSDT&limit=1"
 QUARTER = to_ms(parse_time("2025-06-01T10:15:00Z"))
-ENDPOINTS = {
-    "v5_market_time": "/v5/market/time",
-    "v5_market_instruments-info.spot": "/v5/market/instruments-info?category=spot",
-    "v5_market_kline": "/v5/market/kline?category=spot&symbol=BTCUSDT&interval=1&limit=3",
-    "v5_market_tickers.spot": "/v5/market/tickers?category=spot&symbol=BTCUSDT",
-    "v5_market_orderbook": "/v5/market/orderbook?category=spot&symbol=BTCUSDT&limit=1",
-}
 
 
 @pytest.fixture(scope="module")
@@ -35,30 +22,7 @@ def served():
         yield simulator
 
 
-def shape(value: Any) -> Any:
-    """Field names and types of a JSON value; a list has the shapes its members have."""
-    if isinstance(value, dict):
-        return {name: shape(member) for name, member in sorted(value.items())}
-    if isinstance(value, list):
-        shapes = [shape(member) for member in value]
-        return [s for n, s in enumerate(shapes) if s not in shapes[:n]]
-    return type(value).__name__
-
-
 # --- the protocol ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ENDPOINTS)
-def test_replies_have_bybits_field_names_and_types(served, name):
-    status, reply = ask(served.url + ENDPOINTS[name])
-    assert status == 200 and reply["retMsg"] == "OK"
-    assert shape(reply) == FIELDS["shapes"][name]
-
-
-@pytest.mark.parametrize("name", ENDPOINTS)
-def test_replies_look_like_the_examples_of_bybits_documentation(served, recorded_data, name):
-    example = json.loads((recorded_data / f"fixtures/bybit-docs/{name}.json").read_text())
-    assert shape(ask(served.url + ENDPOINTS[name])[1]) == shape(example)
 
 
 def test_time_is_the_clocks_and_nothing_elses(served):
@@ -95,13 +59,39 @@ def test_a_finer_source_makes_the_price_step_finer():
 @pytest.mark.parametrize(
     "query, message",
     [
-        ("kline?symbol=BTCUSDT&interval=1", "params error: Category is invalid"),  # means linear
-        ("kline?category=linear&symbol=BTCUSDT&interval=1", "params error: Category is invalid"),
+        ("kline?category=inverse&symbol=BTCUSDT&interval=1", "params error: Category is invalid"),
+        ("mark-price-kline?category=spot&symbol=BTCUSDT", "params error: Category is invalid"),
+        ("index-price-kline?category=spot&symbol=BTCUSDT", "params error: Category is invalid"),
+        (
+            "tickers?symbol=BTCUSDT",
+            "params error: Category is invalid",
+        ),  # no default but for candles
+        ("funding/history?category=spot&symbol=BTCUSDT", "Illegal category"),
+        ("funding/history?category=linear&symbol=BTCUSD", "params error: symbol invalid"),
+        (
+            "funding/history?category=linear&symbol=BTCUSDT&limit=201",
+            "params error: limit is invalid",
+        ),
+        (
+            "funding/history?category=linear&symbol=BTCUSDT&startTime=1700000000000",
+            "params error: endTime is invalid",
+        ),
+        (
+            "funding/history?category=linear&symbol=BTCUSDT&startTime=2&endTime=1",
+            "params error: startTime is later than endTime",
+        ),
+        ("recent-trade?category=spot&symbol=BTCUSDT&limit=61", "params error: limit is invalid"),
+        (
+            "recent-trade?category=linear&symbol=BTCUSDT&limit=1001",
+            "params error: limit is invalid",
+        ),
+        ("orderbook?category=linear&symbol=BTCUSDT&limit=501", "params error: limit is invalid"),
         ("tickers?category=option", "params error: Category is invalid"),
         ("orderbook?category=spot&symbol=XRPUSDT", "Not supported symbols"),
         ("orderbook?category=spot", "Not supported symbols"),
         ("tickers?category=spot&symbol=btcusdt", "Not supported symbols"),
-        ("instruments-info?category=spot&symbol=BTCUSD", "Not supported symbols"),
+        ("instruments-info?category=linear&symbol=BTCUSD", "params error: symbol invalid"),
+        ("tickers?category=linear&symbol=XRPUSDT", "params error: symbol invalid"),
         ("kline?category=spot&symbol=BTCUSDT", "params error: intervalTime is invalid"),
         ("kline?category=spot&symbol=BTCUSDT&interval=1m", "params error: intervalTime is invalid"),
         ("kline?category=spot&symbol=BTCUSDT&interval=1&limit=0", "params error: limit is invalid"),
@@ -140,7 +130,12 @@ def test_what_bybit_would_not_serve_is_answered_as_bybit_does(served, query, mes
     }
 
 
-@pytest.mark.parametrize("path", ["/v5/order/create", "/v5/market/funding/history", "/", "/v5"])
+def test_spot_has_an_empty_list_for_a_symbol_it_does_not_know(served):
+    status, reply = ask(f"{served.url}/v5/market/instruments-info?category=spot&symbol=XRPUSDT")
+    assert (status, reply["retCode"], reply["result"]["list"]) == (200, 0, [])
+
+
+@pytest.mark.parametrize("path", ["/v5/order/create", "/v5/market/insurance", "/", "/v5"])
 def test_there_is_nothing_else_and_above_all_no_place_for_orders(served, path):
     assert ask(served.url + path)[0] == 404
     assert ask(served.url + path, {"symbol": "BTCUSDT"})[0] == 404
@@ -168,10 +163,8 @@ def test_the_running_candle_the_ticker_and_the_book_agree_all_through_a_minute(s
         whole = SyntheticSource(7).candles("BTCUSDT", QUARTER, QUARTER + MINUTE)[0]
         for _ in range(60):
             _, opened, high, low, close, *_ = map(float, kline(simulator.url, limit=1)[0])
-            ticker = ask(simulator.url + ENDPOINTS["v5_market_tickers.spot"])[1]["result"]["list"][
-                0
-            ]
-            book = ask(simulator.url + ENDPOINTS["v5_market_orderbook"])[1]["result"]
+            ticker = ask(simulator.url + TICKER)[1]["result"]["list"][0]
+            book = ask(simulator.url + BOOK)[1]["result"]
             assert opened == whole["open"] / 10
             assert whole["low"] / 10 <= low <= close <= high <= whole["high"] / 10
             assert float(ticker["lastPrice"]) == close
@@ -252,73 +245,6 @@ def test_a_symbol_without_a_price_yet_has_no_ticker_and_no_candle():
         for path in ("tickers?category=spot", "orderbook?category=spot&symbol=BTCUSDT"):
             assert ask(f"{simulator.url}/v5/market/{path}")[1]["retMsg"] == "Not supported symbols"
         assert kline(simulator.url) == []
-
-
-# --- unmodified clients ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def exchange(served):
-    exchange = ccxt.bybit(
-        {"options": {"fetchMarkets": {"types": ["spot"]}, "defaultType": "spot"}, "timeout": 30_000}
-    )
-    exchange.urls["api"] = {name: served.url for name in exchange.urls["api"]}
-    exchange.has["fetchCurrencies"] = False
-    exchange.load_markets()
-    yield exchange
-    exchange.session.close()
-
-
-def test_ccxt_reads_time_and_markets(exchange):
-    assert exchange.fetch_time() == QUARTER + 3000
-    market = exchange.market("BTC/USDT")
-    assert market["spot"] and market["active"] and not market["contract"]
-    assert (market["precision"]["price"], market["precision"]["amount"]) == (0.1, 0.000001)
-    assert exchange.market("ETH/USDT")["precision"]["price"] == 0.01
-    assert market["limits"]["cost"]["min"] == 5
-    assert sorted(exchange.symbols) == ["BTC/USDT", "ETH/USDT"]
-
-
-def test_ccxt_reads_candles(exchange):
-    since = QUARTER - 60 * MINUTE
-    source = SyntheticSource(7).candles("ETHUSDT", since, since + 10 * MINUTE)
-    assert exchange.fetch_ohlcv("ETH/USDT", "1m", since=since, limit=10) == [
-        [int(row["open_ms"])]
-        + [row[name] / 100 for name in ("open", "high", "low", "close")]
-        + [row["volume"] / 1e6]
-        for row in source
-    ]
-    newest = exchange.fetch_ohlcv("ETH/USDT", "1m", limit=2)
-    assert [row[0] for row in newest] == [QUARTER - MINUTE, QUARTER]
-
-
-def test_ccxt_reads_ticker_and_book(exchange):
-    opened = SyntheticSource(7).candles("BTCUSDT", QUARTER, QUARTER + 1)["open"][0] / 10
-    ticker = exchange.fetch_ticker("BTC/USDT")
-    assert ticker["last"] == opened
-    # half a basis point to each side, and up to a step of 0.1 for rounding away from the middle
-    assert 0 <= opened * (1 - 0.5e-4) - ticker["bid"] < 0.1
-    assert 0 <= ticker["ask"] - opened * (1 + 0.5e-4) < 0.1
-    book = exchange.fetch_order_book("BTC/USDT", 50)
-    assert (book["bids"][0][0], book["asks"][0][0]) == (ticker["bid"], ticker["ask"])
-    assert len(book["bids"]) == len(book["asks"]) == 50
-    assert book["timestamp"] == QUARTER + 3000
-
-
-def test_ccxt_raises_its_own_errors(exchange, served):
-    with pytest.raises(ccxt.BadRequest):
-        exchange.fetch_ohlcv("BTC/USDT", "1w")
-    served.faults.add("5xx", uses=1, endpoint="/v5/market/time")
-    with pytest.raises(ccxt.ExchangeNotAvailable):
-        exchange.fetch_time()
-
-
-def test_pybit_reads_candles(served):
-    session = HTTP()
-    session.endpoint = served.url
-    reply = session.get_kline(category="spot", symbol="BTCUSDT", interval="1", limit=3)
-    assert reply["result"]["list"] == kline(served.url, limit=3)
-    session.client.close()
 
 
 # --- the controls ---------------------------------------------------------------------------------
@@ -403,72 +329,3 @@ def test_a_stopped_simulator_gives_back_its_port_and_ends_its_connections():
     connection.close()
     with running(Table(flat(0, 1000)), clock, port=port) as simulator:
         assert ask(f"{simulator.url}/v5/market/time")[0] == 200
-
-
-def start(*options: str, **settings: Any) -> subprocess.Popen:
-    """The simulator as a process, which ends at the latest with the `with` block that closes its input."""
-    command = [sys.executable, "-m", "tgtqr_lib.market.simulator", "--with-parent", *options]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **settings
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_as_a_process_it_says_where_it_is_and_ends_when_told(number):
-    with start("--seed", "7", "--at", "2025-06-01T12:00:03Z", "--spread-bps", "10") as process:
-        ready = json.loads(process.stdout.readline())
-        assert ready["pid"] == process.pid
-        state = ask(f"{ready['url']}/simulator/state")[1]
-        assert state["clock"] == {"now": "2025-06-01T12:00:03Z", "now_ms": NOON + 3000, "rate": 0}
-        assert state["source"]["name"] == "synthetic market, seed 7"
-        assert state["spread_bps"] == 10
-        process.send_signal(number)
-        assert process.wait(timeout=30) == 0
-        assert process.stdout.read() == ""
-
-
-@pytest.mark.slow
-def test_as_a_process_it_ends_with_its_parent():
-    with start("--at", "now") as process:
-        url = json.loads(process.stdout.readline())["url"]
-        assert ask(f"{url}/simulator/state")[1]["clock"]["rate"] == 1
-        process.stdin.close()  # as the system does when the parent is killed
-        assert process.wait(timeout=30) == 0
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "options, code, sentence",
-    [
-        (["--at", "noon"], 2, "noon"),
-        (["--at", "2025-06-01T00:00Z", "--spread-bps", "0"], 2, "spread_bps 0"),
-        (["--at", "2014-06-01T00:00Z"], 4, "no candle at or before 2014-06-01T00:00:00Z"),
-        (["--at", "2025-06-01T00:00Z", "--candles", "absent.parquet"], 4, "absent.parquet"),
-        ([], 2, "--at"),
-    ],
-)
-def test_as_a_process_it_refuses_in_a_sentence(options, code, sentence):
-    with start(*options, stderr=subprocess.PIPE) as process:
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == code
-    assert sentence in said and "Traceback" not in said
-
-
-@pytest.mark.slow
-def test_recorded_candles_are_served(recorded_data):
-    file = recorded_data / "data/candles_1m_bybit-linear.parquet"
-    with start("--candles", str(file), "--at", "2025-06-10T10:15:03Z") as process:
-        url = json.loads(process.stdout.readline())["url"]
-        # this venue's step is 0.1 for BTCUSDT; the page holds the hour before, without a gap
-        rows = kline(url, limit=61)
-        assert minutes(rows) == [
-            (to_ms(parse_time("2025-06-10T10:15Z")) - QUARTER) // MINUTE - n for n in range(61)
-        ]
-
-
-@pytest.mark.slow
-def test_importing_it_leaves_the_heavy_libraries_alone():
-    code = "import sys, tgtqr_lib.market.simulator; print(*sys.modules, sep='\\n')"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not any(name in said.stdout for name in ("duckdb", "pandas", "ccxt", "requests"))

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from tests.market.tables import MINUTE, NOON, Table, at, flat
 from tgtqr_lib.domain import DomainError
+from tgtqr_lib.market.simulation.prices import so_far
 from tgtqr_lib.market.source import CANDLE
-from tgtqr_lib.market.spot import SpotMarket, so_far
+from tgtqr_lib.market.spot import SpotMarket
 from tgtqr_lib.market.synthetic import SyntheticSource
 
 HOUR = 60 * MINUTE

@@ -1,88 +1,87 @@
-"""Things that go wrong at an exchange, switched on and off while the simulator runs.
+"""The faults of a simulator, switched on and off while it runs, at once or by a script of times.
 
-A fault is one function and one line in `FAULTS`. It is given its parameters and the call, changes the call, and
-says whether it did anything; `uses` counts only the calls it changed.
+`uses` counts only the calls a fault changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from tgtqr_lib.clock import from_ms, iso
 from tgtqr_lib.domain import DomainError
 from tgtqr_lib.limits import SYMBOLS
-from tgtqr_lib.market.bybit_v5 import ENDPOINTS, INTERVALS
+from tgtqr_lib.market.simulation.fault_kinds import BODIES, FAULTS, Call, Parameters
 from tgtqr_lib.market.simulator_clock import instant_ms
 
-KLINE = "/v5/market/kline"
-TICKERS = "/v5/market/tickers"
-BOOK = "/v5/market/orderbook"
-TIME = "/v5/market/time"
-
-
-@dataclass
-class Call:
-    """One request on its way: faults of the request change the first part, faults of the reply `result`.
-
-    at_ms     the moment whose data is shown; starts as the clock's time
-    delay_s   how long the reply is held back
-    status    the HTTP status
-    """
-
-    path: str
-    asked: Mapping[str, str]
-    at_ms: int
-    delay_s: float = 0.0
-    status: int = 200
-    result: dict[str, Any] = field(default_factory=dict)
-
-
-Parameters = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of fault.
-
-    apply       changes a call; True when it did
-    on_reply    whether it changes the result, else what comes before
-    parameters  name -> default
-    endpoints   those it concerns when none is named
-    others      further ones that may be named
-    """
-
-    apply: Callable[[Parameters, Call], bool]
-    on_reply: bool
-    parameters: Mapping[str, Any]
-    endpoints: tuple[str, ...]
-    others: tuple[str, ...] = ()
+CATEGORIES = ("spot", "linear")
+FILTERS = ("endpoint", "symbol", "category", "uses", "since", "until")
 
 
 @dataclass
 class Fault:
-    """A fault switched on; `uses` is how many more calls it may change, None for all."""
+    """A fault switched on; `uses` is how many more calls it may change, None for all.
+
+    since_ms, until_ms  the exchange time in which it works, the end not included; None: no bound
+    """
 
     number: int
     kind: str
     endpoints: tuple[str, ...]
     symbol: str | None
+    category: str | None
     uses: int | None
+    since_ms: int | None
+    until_ms: int | None
     parameters: Parameters
 
     def concerns(self, call: Call) -> bool:
-        """A fault of one symbol concerns only calls that name it."""
-        named = self.symbol is None or call.asked.get("symbol") == self.symbol
-        return named and call.path in self.endpoints and self.uses != 0
+        """A fault of one symbol or category concerns only calls that ask for it."""
+        return (
+            self.uses != 0
+            and call.path in self.endpoints
+            and self.symbol in (None, call.symbol)
+            and self.category in (None, call.category)
+            and self.has_begun(call.now_ms)
+            and not self.is_over(call.now_ms)
+        )
+
+    def has_begun(self, now_ms: int) -> bool:
+        return self.since_ms is None or self.since_ms <= now_ms
+
+    def is_over(self, now_ms: int) -> bool:
+        return self.until_ms is not None and self.until_ms <= now_ms
+
+    def plain(self, now_ms: int) -> dict[str, Any]:
+        """The fault as plain values; `on` tells whether its time has come."""
+        times = {
+            name: iso(from_ms(at_ms))
+            for name, at_ms in (("since", self.since_ms), ("until", self.until_ms))
+            if at_ms is not None
+        }
+        return {
+            "number": self.number,
+            "kind": self.kind,
+            "endpoints": list(self.endpoints),
+            "symbol": self.symbol,
+            "category": self.category,
+            "uses": self.uses,
+            "on": self.has_begun(now_ms),
+            **times,
+            **self.parameters,
+        }
 
 
 class Faults:
     """The faults of one simulator; safe to use from several threads."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
-        """`now_ms` is exchange time, at which a `stale` fault freezes the data."""
+        """`now_ms` is exchange time, by which scripts go and at which a `stale` fault freezes the data."""
         self._now_ms = now_ms
         self._lock = Lock()
         self._active: list[Fault] = []
@@ -95,44 +94,37 @@ class Faults:
         *,
         endpoint: str | None = None,
         symbol: str | None = None,
+        category: str | None = None,
         uses: int | None = None,
+        since: str | int | None = None,
+        until: str | int | None = None,
         **parameters: Any,
     ) -> int:
         """Switch a fault on and return its number; DomainError when it could never do anything.
 
-        endpoint  such as /v5/market/kline; else all that the kind concerns
-        symbol    such as BTCUSDT; else all
-        uses      how many calls it changes before it switches itself off; else until cleared
+        endpoint      such as /v5/market/kline; else all that the kind concerns
+        symbol        such as BTCUSDT; else all
+        category      spot or linear; else both
+        uses          how many calls it changes before it switches itself off; else until cleared
+        since, until  the exchange time from which and up to which it works, ISO 8601 or milliseconds
         """
-        if not isinstance(kind, str) or kind not in FAULTS:
-            raise DomainError(f"fault {kind!r}: unknown, expected one of {', '.join(FAULTS)}")
-        known = FAULTS[kind]
-        if strange := sorted(set(parameters) - set(known.parameters)):
-            expected = ", ".join(("endpoint", "symbol", "uses", *known.parameters))
-            raise DomainError(f"fault {kind}: unknown {', '.join(strange)}, expected {expected}")
-        possible = (*known.endpoints, *known.others)
-        if endpoint is not None and endpoint not in possible:
-            expected = ", ".join(possible)
-            raise DomainError(f"fault {kind}: endpoint {endpoint!r}, expected one of {expected}")
-        if symbol is not None and symbol not in SYMBOLS:
-            raise DomainError(
-                f"fault {kind}: symbol {symbol!r}, expected one of {', '.join(SYMBOLS)}"
-            )
-        if uses is not None:
-            _number("uses", uses, least=1, most=10**9, whole=True)
-        chosen = {**known.parameters, **parameters}
-        checked = {
-            name: _CHECKS[name](value) for name, value in chosen.items() if value is not None
-        }
-        if kind == "stale" and len(checked) != 1:
-            if checked:
-                raise DomainError("fault stale: expected at or age_s, not both")
-            checked = {"at": self._now_ms()}
+        asked = {"endpoint": endpoint, "symbol": symbol, "category": category, "uses": uses}
+        times = {"since": since, "until": until}
+        return self.play([{**parameters, **asked, **times, "kind": kind}])[0]
+
+    def play(self, script: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Switch on every fault of a script, each at its time, and return their numbers.
+
+        An entry has a `kind` and what `add` takes. DomainError, and nothing is switched on, when one of them
+        makes no sense.
+        """
+        made = [_made(entry, self._now_ms()) for entry in script]
         with self._lock:
-            self._count += 1
-            endpoints = known.endpoints if endpoint is None else (endpoint,)
-            self._active.append(Fault(self._count, kind, endpoints, symbol, uses, checked))
-            return self._count
+            for fault in made:
+                self._count += 1
+                fault.number = self._count
+            self._active += made
+            return [fault.number for fault in made]
 
     def clear(self, number: int | None = None) -> None:
         """Switch off one fault, or all; one that is off already stays off."""
@@ -140,19 +132,10 @@ class Faults:
             self._active = [f for f in self._active if number is not None and f.number != number]
 
     def active(self) -> list[dict[str, Any]]:
-        """The faults that are on, oldest first, as plain values."""
+        """The faults that are not over, oldest first, as plain values."""
+        now_ms = self._now_ms()
         with self._lock:
-            return [
-                {
-                    "number": fault.number,
-                    "kind": fault.kind,
-                    "endpoints": list(fault.endpoints),
-                    "symbol": fault.symbol,
-                    "uses": fault.uses,
-                    **fault.parameters,
-                }
-                for fault in self._active
-            ]
+            return [fault.plain(now_ms) for fault in self._active if not fault.is_over(now_ms)]
 
     def on_request(self, call: Call) -> None:
         """Let the faults of the request change the call."""
@@ -173,76 +156,68 @@ class Faults:
             self._active = [fault for fault in self._active if fault.uses != 0]
 
 
-def delay(parameters: Parameters, call: Call) -> bool:
-    """Hold the reply back for `seconds` of real time."""
-    call.delay_s += parameters["seconds"]
-    return True
+def read_script(path: str | Path) -> list[Mapping[str, Any]]:
+    """The script in a JSON file, a list of objects; DomainError when it is none."""
+    try:
+        script = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DomainError(f"script {path}: cannot be read as JSON: {error}") from None
+    if not isinstance(script, list):
+        raise DomainError(f"script {path}: expected a list of faults")
+    return script
 
 
-def http_error(parameters: Parameters, call: Call) -> bool:
-    """Answer with an HTTP `status` of 500 to 599 and no data."""
-    call.status = parameters["status"]
-    return True
+def _made(entry: Any, now_ms: int) -> Fault:
+    """The fault that `entry` describes, still without a number."""
+    if not isinstance(entry, Mapping):
+        raise DomainError(f'fault {entry!r}: expected an object such as {{"kind": "delay"}}')
+    given = {name: value for name, value in entry.items() if value is not None}
+    kind = given.pop("kind", None)
+    if not isinstance(kind, str) or kind not in FAULTS:
+        raise DomainError(f"fault {kind!r}: unknown, expected one of {', '.join(FAULTS)}")
+    known = FAULTS[kind]
+    chosen = {name: given.pop(name, None) for name in FILTERS}
+    if strange := sorted(set(given) - set(known.parameters)):
+        expected = ", ".join((*FILTERS, *known.parameters))
+        raise DomainError(f"fault {kind}: unknown {', '.join(strange)}, expected {expected}")
+    possible = {
+        "endpoint": (*known.endpoints, *known.others),
+        "symbol": SYMBOLS,
+        "category": CATEGORIES,
+    }
+    for name, values in possible.items():
+        if chosen[name] is not None and chosen[name] not in values:
+            expected = ", ".join(values)
+            raise DomainError(f"fault {kind}: {name} {chosen[name]!r}, expected one of {expected}")
+    if chosen["uses"] is not None:
+        _number("uses", chosen["uses"], least=1, most=10**9, whole=True)
+    since, until = (
+        None if chosen[name] is None else instant_ms(chosen[name]) for name in ("since", "until")
+    )
+    if until is not None and (now_ms if since is None else since) >= until:
+        raise DomainError(f"fault {kind}: until {chosen['until']!r} is not after its beginning")
+    return Fault(
+        number=0,
+        kind=kind,
+        endpoints=known.endpoints if chosen["endpoint"] is None else (chosen["endpoint"],),
+        symbol=chosen["symbol"],
+        category=chosen["category"],
+        uses=chosen["uses"],
+        since_ms=since,
+        until_ms=until,
+        parameters=_parameters(kind, given, now_ms if since is None else since),
+    )
 
 
-def stale(parameters: Parameters, call: Call) -> bool:
-    """Show the data of the moment `at` (else that of switching on), or always that of `age_s` ago."""
-    age_ms = round(parameters.get("age_s", 0) * 1000)
-    then = max(min(parameters.get("at", call.at_ms), call.at_ms) - age_ms, 0)
-    changed = then < call.at_ms
-    call.at_ms = then
-    return changed
-
-
-def missing_minute(parameters: Parameters, call: Call) -> bool:
-    """Leave `minute`, or the last closed one, out of the one-minute candles."""
-    row = _candle(parameters, call) if call.asked["interval"] == "1" else None
-    if row is not None:
-        call.result["list"].remove(row)
-    return row is not None
-
-
-def not_a_number(parameters: Parameters, call: Call) -> bool:
-    """Write NaN for the close of `minute`, or of the last closed candle; elsewhere for the price."""
-    return _write_price(parameters, call, "NaN")
-
-
-def zero(parameters: Parameters, call: Call) -> bool:
-    """Write 0 for the close of `minute`, or of the last closed candle; elsewhere for the price."""
-    return _write_price(parameters, call, "0")
-
-
-def _write_price(parameters: Parameters, call: Call, price: str) -> bool:
-    if call.path == KLINE:
-        row = _candle(parameters, call)
-        if row is not None:
-            row[4] = price
-        return row is not None
-    if call.path == TICKERS:
-        for ticker in call.result["list"]:
-            ticker |= {"lastPrice": price, "bid1Price": price, "ask1Price": price}
-        return True
-    for side in ("a", "b"):
-        call.result[side][0][0] = price
-    return True
-
-
-def _candle(parameters: Parameters, call: Call) -> list[str] | None:
-    """The reply's candle of the fault's minute, or its last closed one when no minute is named."""
-    interval_ms = INTERVALS[call.asked["interval"]]
-    last_closed = call.at_ms // interval_ms * interval_ms - interval_ms
-    wanted = parameters.get("minute", last_closed) // interval_ms * interval_ms
-    return next((row for row in call.result["list"] if row[0] == str(wanted)), None)
-
-
-FAULTS: dict[str, Kind] = {
-    "delay": Kind(delay, False, {"seconds": 1.0}, tuple(ENDPOINTS)),
-    "5xx": Kind(http_error, False, {"status": 503}, tuple(ENDPOINTS)),
-    "stale": Kind(stale, False, {"at": None, "age_s": None}, (KLINE, TICKERS, BOOK), (TIME,)),
-    "missing_minute": Kind(missing_minute, True, {"minute": None}, (KLINE,)),
-    "nan": Kind(not_a_number, True, {"minute": None}, (KLINE,), (TICKERS, BOOK)),
-    "zero": Kind(zero, True, {"minute": None}, (KLINE,), (TICKERS, BOOK)),
-}
+def _parameters(kind: str, given: Mapping[str, Any], since_ms: int) -> Parameters:
+    """What was given and else the kind's defaults, each checked."""
+    chosen = {**FAULTS[kind].parameters, **given}
+    checked = {name: _CHECKS[name](value) for name, value in chosen.items() if value is not None}
+    if kind == "stale" and len(checked) != 1:
+        if checked:
+            raise DomainError("fault stale: expected at or age_s, not both")
+        checked = {"at": since_ms}
+    return checked
 
 
 def _number(name: str, value: Any, least: float, most: float, whole: bool = False) -> Any:
@@ -253,10 +228,19 @@ def _number(name: str, value: Any, least: float, most: float, whole: bool = Fals
     return value
 
 
+def _body(value: Any) -> str:
+    if value not in BODIES:
+        raise DomainError(f"body {value!r}: expected one of {', '.join(BODIES)}")
+    return value
+
+
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "seconds": partial(_number, "seconds", least=0, most=3600),
     "status": partial(_number, "status", least=500, most=599, whole=True),
     "age_s": partial(_number, "age_s", least=0, most=10**9),
+    "count": partial(_number, "count", least=1, most=10_000, whole=True),
+    "percent": partial(_number, "percent", least=-99, most=10_000),
+    "body": _body,
     "at": instant_ms,
     "minute": instant_ms,
 }

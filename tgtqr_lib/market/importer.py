@@ -1,4 +1,4 @@
-"""Bringing a file of one-minute candles into the lake: every row is judged, none is repaired."""
+"""Bringing a file of candles or funding rates into the lake: every row is judged, none is repaired."""
 
 from __future__ import annotations
 
@@ -6,62 +6,62 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tgtqr_lib.domain import MAX_DECIMALS, DataError, DomainError
 from tgtqr_lib.market import duck
-from tgtqr_lib.market.candles import Columns, Lake, Progress
+from tgtqr_lib.market.candles import Lake, Progress
+from tgtqr_lib.market.funding_lake import INTERVALS as FUNDING_INTERVALS
+from tgtqr_lib.market.funding_lake import MARKET, RATE_DECIMALS, FundingLake, FundingRates
 from tgtqr_lib.market.merge import Batch
 from tgtqr_lib.market.reports import ImportReport, Refusal
 from tgtqr_lib.market.sanity import (
-    MARKETS,
     MINUTE_US,
     MISSING,
+    OTHER_UNIT,
     REASONS,
     REPEATED,
-    SYMBOL,
-    VALUES,
+    UNREADABLE,
     faults,
     numbers,
+    reason,
     when,
 )
+from tgtqr_lib.market.series_id import INTERVALS, MARKETS, SYMBOL, SeriesId
 from tgtqr_lib.market.source import PRICES
-from tgtqr_lib.market.steps import from_steps, to_units
-
-if TYPE_CHECKING:
-    from duckdb import DuckDBPyConnection
+from tgtqr_lib.market.steps import rounded_to
+from tgtqr_lib.market.table import FUNDING, Rows, Table, open_table
 
 LISTED_REFUSALS = 20
 MARKET_WORDS = {"spot": "spot", "linear": "linear", "usdm": "linear"}
-OTHER_MINUTES = {3, 5, 10, 15, 30, 60, 120, 240, 360, 480, 720, 1440, 4320, 10080}
-NEEDED = ("ts", *VALUES)
-# A 32-bit float is not the decimal it came from, and text is a matter of another format.
-EXACT_TYPES = re.compile(r"DOUBLE|DECIMAL\(.*\)|U?(TINY|SMALL|BIG)?INT(EGER)?")
+OTHER_INTERVALS = {3, 10, 30, 120, 240, 360, 480, 720, 1440, 4320, 10080}  # minutes
 
 
 def import_file(
     path: Path | str,
     lake: Lake,
     *,
+    funding: FundingLake | None = None,
     symbol: str | None = None,
     market: str | None = None,
     source: str | None = None,
     revise: bool = False,
     progress: Progress | None = None,
 ) -> ImportReport:
-    """Import a Parquet file of one-minute candles, and say what came of it.
+    """Import a Parquet or CSV file of candles or funding rates, and say what came of it.
 
-    The columns are ts (a timestamp, UTC when it has no zone), open, high, low, close and volume, and
-    when they are there symbol and source.
+    The columns are ts (a timestamp, UTC when it has no zone; in a CSV ISO 8601 or a Unix time), then
+    open, high, low, close and volume, or rate, and when they are there symbol and source. Candles may
+    be of 1 minute, 5 or 15 minutes or an hour: each interval is a series of its own.
 
+    funding   where funding rates go; without it they are refused
     symbol    the name to store a file of one symbol under. Without it symbols keep their own: BTCUSD,
               priced in dollars, is another series than BTCUSDT
     market    `spot` or `linear`. Without it the column `source` says so before its first semicolon
               (`bybit linear; ...`), or else the file's name; the word `usdm` means linear
     source    what the lake notes as every row's origin, instead of the column `source`
-    revise    let minutes that the lake has with other values be replaced
+    revise    let rows that the lake has with other values be replaced
     progress  is called with rows done and rows in all
 
     Wrong rows are refused and the others imported; of rows with the same time the first good one
@@ -71,20 +71,26 @@ def import_file(
     """
     path = Path(path)
     with duck.errors(DataError, path.name):
-        file = _open(path, duck.cursor())
-        market, notes = _market(file, market)
-        stored = _stored_names(file, symbol)
-        parts = [_judge(file, name, stored[name], market, source) for name in stored]
-    writes = lake.store([p.batch for p in parts if len(p.batch)], revise=revise, progress=progress)
-    refusals = sorted((r for part in parts for r in part.refusals), key=lambda r: r.row)
+        table = open_table(path)
+        if table.kind == FUNDING:
+            parts, writes, notes = _import_funding(table, funding, symbol, market, source, revise)
+        else:
+            parts, writes, notes = _import_candles(
+                table, lake, symbol, market, source, revise, progress
+            )
+    odd = table.unfit()
+    refusals = [refusal for part in parts for refusal in part.refusals]
+    refusals += [Refusal(row, "", text) for row, text in odd[:LISTED_REFUSALS]]
     reasons = sum((part.reasons for part in parts), Counter())
+    if odd:
+        reasons["the line does not fit the header"] = len(odd)
     return ImportReport(
         file=path.name,
-        rows=file.rows,
+        rows=table.rows,
         writes=tuple(writes),
         refused=reasons.total(),
         reasons=dict(reasons),
-        refusals=tuple(refusals[:LISTED_REFUSALS]),
+        refusals=tuple(sorted(refusals, key=lambda r: r.row)[:LISTED_REFUSALS]),
         rounded_prices=sum(part.rounded_prices for part in parts),
         rounded_volumes=sum(part.rounded_volumes for part in parts),
         notes=notes,
@@ -92,60 +98,36 @@ def import_file(
 
 
 @dataclass(frozen=True)
-class _File:
-    """A Parquet file with the columns of candles; no `symbols` or `sources`: no such column.
+class _Part:
+    """The rows of one symbol, judged."""
 
-    rows              how many
-    symbols, sources  what stands in these columns, None where a row has none
-    """
-
-    path: Path
-    cursor: DuckDBPyConnection
-    rows: int
-    symbols: tuple[str | None, ...]
-    sources: tuple[str | None, ...]
-
-    def query(self, columns: str, rest: str, **parameters: object) -> DuckDBPyConnection:
-        """`SELECT columns FROM this file rest`."""
-        sql = f"SELECT {columns} FROM read_parquet($path, file_row_number = true) {rest}"
-        return self.cursor.execute(sql, {"path": duck.pattern(self.path), **parameters})
+    batch: Batch | FundingRates
+    reasons: Counter[str]
+    refusals: list[Refusal]
+    rounded_prices: int = 0
+    rounded_volumes: int = 0
 
 
-def _open(path: Path, cursor: DuckDBPyConnection) -> _File:
-    """Raises `DataError` for anything but a Parquet file with the columns of candles and some rows."""
-    expected = f"expected one-minute candles as Parquet: {', '.join(NEEDED)}, symbol, source"
-    if not path.is_file():
-        raise DataError(f"{path}: there is no such file; {expected}")
-    with path.open("rb") as opened:
-        if (head := opened.read(4)) != b"PAR1":
-            what = f"begins with {head!r}" if head else "is empty"
-            raise DataError(f"{path.name}: is no Parquet file, it {what}; {expected}")
-    glob = [duck.pattern(path)]
-    described = cursor.execute("DESCRIBE SELECT * FROM read_parquet(?)", glob).fetchall()
-    kinds = {name: kind for name, kind, *_ in described}
-    if missing := [name for name in NEEDED if name not in kinds]:
-        hint = " (funding rates, it seems)" if "rate" in kinds else ""
-        lacks = f"has no column {', '.join(missing)} but {', '.join(kinds)}{hint}"
-        raise DataError(f"{path.name}: {lacks}; {expected}")
-    if not kinds["ts"].startswith("TIMESTAMP"):
-        raise DataError(f"{path.name}: column ts is {kinds['ts']}; expected TIMESTAMP, in UTC")
-    for name in VALUES:
-        if not EXACT_TYPES.fullmatch(kinds[name]):
-            raise DataError(f"{path.name}: column {name} is {kinds[name]}; expected DOUBLE")
-    counted = cursor.execute("SELECT count(*) FROM read_parquet(?)", glob).fetchone()
-    if counted == (0,):
-        raise DataError(f"{path.name}: has no rows; {expected}")
-    distinct = {"symbol": (), "source": ()}
-    for name in distinct.keys() & kinds.keys():
-        query = f"SELECT DISTINCT {name}::VARCHAR FROM read_parquet(?) ORDER BY 1 NULLS LAST"
-        distinct[name] = tuple(value for (value,) in cursor.execute(query, glob).fetchall())
-    return _File(path, cursor, counted[0], distinct["symbol"], distinct["source"])
+def _import_candles(
+    table: Table,
+    lake: Lake,
+    symbol: str | None,
+    market: str | None,
+    source: str | None,
+    revise: bool,
+    progress: Progress | None,
+) -> tuple[list[_Part], list, tuple[str, ...]]:
+    market, notes = _market(table, market)
+    stored = _stored_names(table, symbol)
+    parts = [_judge(table, name, stored[name], market, source) for name in stored]
+    batches = [part.batch for part in parts if len(part.batch)]
+    return parts, lake.store(batches, revise=revise, progress=progress), notes
 
 
-def _market(file: _File, given: str | None) -> tuple[str, tuple[str, ...]]:
+def _market(table: Table, given: str | None) -> tuple[str, tuple[str, ...]]:
     """The market of the file's candles, and what to note of it."""
-    origins = {(source or "").partition(";")[0] for source in file.sources}
-    named = _words(origins) or _words({file.path.stem})
+    origins = {(source or "").partition(";")[0] for source in table.sources}
+    named = _words(origins) or _words({table.path.stem})
     if given is not None and given not in MARKETS:
         raise DomainError(f"market {given!r} is unknown; expected one of {', '.join(MARKETS)}")
     if given is not None:
@@ -155,7 +137,7 @@ def _market(file: _File, given: str | None) -> tuple[str, tuple[str, ...]]:
     if len(named) != 1:
         found = f"names {' and '.join(sorted(named))}" if named else "does not say"
         raise DataError(
-            f"{file.path.name}: the market is not clear, the file {found}; say spot or linear"
+            f"{table.path.name}: the market is not clear, the file {found}; say spot or linear"
         )
     return named.pop(), ()
 
@@ -166,112 +148,175 @@ def _words(texts: set[str]) -> set[str]:
     return {market for word, market in MARKET_WORDS.items() if word in found}
 
 
-def _stored_names(file: _File, given: str | None) -> dict[str | None, str]:
+def _stored_names(table: Table, given: str | None) -> dict[str | None, str]:
     """A symbol in the file -> its name in the lake; None stands for rows that name no symbol."""
-    names = [name for name in file.symbols if name is not None]
+    names = [name for name in table.symbols if name is not None]
     if given is None and not names:
-        raise DataError(f"{file.path.name}: names no symbol; say which one it is, such as BTCUSDT")
+        raise DataError(f"{table.path.name}: names no symbol; say which one it is, such as BTCUSDT")
     if given is not None and len(names) > 1:
         raise DataError(
-            f"{file.path.name}: holds {', '.join(names)}; expected one to store as {given}"
+            f"{table.path.name}: holds {', '.join(names)}; expected one to store as {given}"
         )
     stored: dict[str | None, str] = {name: given or name for name in names}
+    if len(names) < len(table.symbols) or not names:
+        stored[None] = given or names[0]  # its rows are refused when the others name theirs
     if odd := [name for name in stored.values() if not SYMBOL.fullmatch(name)]:
-        raise DataError(f"{file.path.name}: {odd[0]!r} is no symbol; say one like BTCUSDT instead")
-    if len(names) < len(file.symbols) or not names:
-        stored[None] = given or "no symbol"
+        raise DataError(f"{table.path.name}: {odd[0]!r} is no symbol; say one like BTCUSDT instead")
     return stored
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The rows of one symbol, judged."""
-
-    batch: Batch
-    reasons: Counter[str]
-    refusals: list[Refusal]
-    rounded_prices: int
-    rounded_volumes: int
-
-
-def _judge(file: _File, name: str | None, symbol: str, market: str, source: str | None) -> _Part:
-    """The good rows of a symbol in order of time, and why the others are not good.
-
-    Raises `DataError` when the rows are not a minute apart.
-    """
-    columns, lacks, sources = _read(file, name, source)
-    open_us = columns["open_us"]
-    _expect_minutes(f"{file.path.name}, {symbol}", open_us[~lacks["ts"]])
-    reasons = faults(open_us, columns)
-    reasons[np.logical_or.reduce(list(lacks.values()))] = MISSING
-    good = np.flatnonzero(reasons == 0)
-    good = good[np.argsort(open_us[good], kind="stable")]
-    again = np.zeros(len(good), dtype=bool)
-    again[1:] = np.diff(open_us[good]) == 0
-    reasons[good[again]] = REPEATED
-    good = good[~again]
+def _judge(table: Table, name: str | None, symbol: str, market: str, source: str | None) -> _Part:
+    """The good rows of a symbol in order of time, and why the others are not good."""
+    rows = _read(table, name, source)
+    time_us, reasons = rows.time_us, rows.reasons
+    readable = reasons == 0
+    interval = _interval(f"{table.path.name}, {symbol}", time_us[readable])
+    found = faults(time_us, rows.values, INTERVALS[interval] * MINUTE_US)
+    reasons[readable] = found[readable]
+    good = _in_order(time_us, reasons)
 
     values, rounded = {}, {}
-    for column in VALUES:
-        units, rounded[column] = to_units(columns[column][good], MAX_DECIMALS)
-        values[column] = from_steps(units, MAX_DECIMALS)
-    wrong = np.flatnonzero(reasons)
-    kinds, counts = np.unique(reasons[wrong], return_counts=True)
+    for column, given in rows.values.items():
+        values[column], rounded[column] = rounded_to(given[good], MAX_DECIMALS)
+    series = SeriesId(symbol, market, interval)
+    batch = Batch(series, time_us[good] // 1000, values, rows.origin[good], rows.sources)
     return _Part(
-        batch=Batch(
-            market, symbol, open_us[good] // 1000, values, columns["origin"][good], sources
-        ),
-        reasons=Counter({REASONS[k]: int(n) for k, n in zip(kinds, counts, strict=True)}),
-        refusals=[
-            Refusal(int(columns["row"][i]), symbol, _why(reasons[i], i, columns, lacks))
-            for i in wrong[:LISTED_REFUSALS]
-        ],
+        batch,
+        *_refused(table, rows, name and symbol, interval),
         rounded_prices=sum(rounded[column] for column in PRICES),
         rounded_volumes=rounded["volume"],
     )
 
 
-def _why(reason: int, i: int, columns: Columns, lacks: Columns) -> str:
-    """Reason and numbers of the refused row `i`, counted from 0 in `columns`."""
-    if reason == MISSING:
-        return f"{REASONS[reason]}: {', '.join(name for name in lacks if lacks[name][i])}"
-    return f"{REASONS[reason]}: {when(columns['open_us'][i])}, {numbers(columns, i)}"
+def _read(table: Table, name: str | None, source: str | None) -> Rows:
+    rows = table.read(name, table.path.name)
+    if source is None:
+        return rows
+    none = np.zeros(len(rows.row), dtype=np.int64)
+    return Rows(rows.row, rows.time_us, rows.values, rows.reasons, none, (source,))
 
 
-def _read(
-    file: _File, name: str | None, source: str | None
-) -> tuple[Columns, Columns, tuple[str, ...]]:
-    """The rows of a symbol in the file's order, a mask for each column of what is missing, the sources.
+def _in_order(time_us: np.ndarray, reasons: np.ndarray) -> np.ndarray | slice:
+    """The rows without a reason in order of time; a time that came before gets its reason here."""
+    if not reasons.any() and (np.diff(time_us) > 0).all():
+        return slice(None)  # as in nearly every file
+    good = np.flatnonzero(reasons == 0)
+    good = good[np.argsort(time_us[good], kind="stable")]
+    again = np.zeros(len(good), dtype=bool)
+    again[1:] = np.diff(time_us[good]) == 0
+    reasons[good[again]] = REPEATED
+    return good[~again]
 
-    The rows are row (its number, from 1), open_us, `VALUES`, and origin, an index into the sources.
+
+def _refused(
+    table: Table, rows: Rows, symbol: str | None, interval: str
+) -> tuple[Counter[str], list[Refusal]]:
+    """How many rows were refused for each reason, and the first of them by number."""
+    wrong = np.flatnonzero(rows.reasons)
+    kinds, counts = np.unique(rows.reasons[wrong], return_counts=True)
+    refusals = []
+    for i in wrong[:LISTED_REFUSALS]:
+        code, number = int(rows.reasons[i]), int(rows.row[i])
+        if code in (MISSING, UNREADABLE, OTHER_UNIT):
+            text = table.text(number)
+        else:
+            text = f"{when(rows.time_us[i])}, {numbers(rows.values, i)}"
+        refusals.append(Refusal(number, symbol or "no symbol", f"{reason(code, interval)}: {text}"))
+    found = {reason(k, interval): int(n) for k, n in zip(kinds, counts, strict=True)}
+    return Counter(found), refusals
+
+
+def _interval(what: str, time_us: np.ndarray) -> str:
+    """The interval of candles: a minute, or what the most frequent distance between them says.
+
+    Raises `DataError` for an interval that the lake does not have.
     """
-    sources, origin, where, parameters = (source or file.path.name,), "0", "", {}
-    if source is None and file.sources:
-        sources = tuple(text for text in file.sources if text is not None)
-        origin = "list_position($sources, source::VARCHAR) - 1"
-        parameters["sources"] = list(sources)
-    if file.symbols:
-        where = "WHERE symbol::VARCHAR IS NOT DISTINCT FROM $symbol"
-        parameters["symbol"] = name
-    values = ", ".join(f"{column}::DOUBLE AS {column}" for column in VALUES)
-    select = f"file_row_number + 1 AS row, epoch_us(ts) AS open_us, {values}, {origin} AS origin"
-    rows = file.query(select, where, **parameters).fetchnumpy()
-    named = {"ts": "open_us", **{column: column for column in VALUES}, "source": "origin"}
-    lacks = {column: np.ma.getmaskarray(rows[key]) for column, key in named.items()}
-    lacks["symbol"] = np.full(len(rows["row"]), name is None and bool(file.symbols))
-    return {key: np.ma.getdata(column) for key, column in rows.items()}, lacks, sources
-
-
-def _expect_minutes(what: str, open_us: np.ndarray) -> None:
-    """Raise `DataError` when the most frequent distance is that of other candles than a minute's."""
-    distances = np.diff(np.sort(open_us))
+    distances = np.diff(time_us)
+    if (distances < 0).any():
+        distances = np.diff(np.sort(time_us))
     if np.count_nonzero(distances == MINUTE_US) * 2 > len(distances):
-        return  # as in nearly every file; to count all distances would take as long as the import
+        return (
+            "1m"  # as in nearly every file; to count all distances would take as long as the import
+        )
     found, counts = np.unique(distances[distances > 0], return_counts=True)
     if not len(found):
-        return
-    interval_us = int(found[np.argmax(counts)])
-    minutes, rest = divmod(interval_us, MINUTE_US)
-    if interval_us < MINUTE_US or (minutes in OTHER_MINUTES and not rest):
-        found = f"{minutes} minutes" if minutes else f"{interval_us / 1e6:g} s"
-        raise DataError(f"{what}: the candles are {found} apart; expected 1 minute")
+        return "1m"
+    apart_us = int(found[np.argmax(counts)])
+    minutes, rest = divmod(apart_us, MINUTE_US)
+    name = next((name for name, m in INTERVALS.items() if m == minutes and not rest), None)
+    on_grid = name is not None and (time_us % apart_us == time_us[0] % apart_us).all()
+    if name is not None and (on_grid or np.max(counts) * 2 > len(distances)):
+        return name
+    if apart_us < MINUTE_US or (minutes in OTHER_INTERVALS and not rest):
+        apart = f"{minutes} minutes" if minutes else f"{apart_us / 1e6:g} s"
+        raise DataError(
+            f"{what}: the candles are {apart} apart; expected one of {', '.join(INTERVALS)}"
+        )
+    return "1m"
+
+
+def _import_funding(
+    table: Table,
+    lake: FundingLake | None,
+    symbol: str | None,
+    market: str | None,
+    source: str | None,
+    revise: bool,
+) -> tuple[list[_Part], list, tuple[str, ...]]:
+    """Funding rates are of perpetuals, whatever the file calls them."""
+    if lake is None:
+        raise DataError(f"{table.path.name}: holds funding rates, expected candles")
+    if market not in (None, MARKET):
+        raise DomainError(f"{table.path.name}: {market} has no funding; expected {MARKET}")
+    stored = _stored_names(table, symbol)
+    parts = [_judge_funding(table, name, stored[name], source) for name in stored]
+    good = [part.batch for part in parts if len(part.batch)]
+    for rates in good:  # a contradiction in one symbol leaves all as they were
+        lake.check(rates, revise=revise)
+    return parts, [lake.write(rates, revise=revise) for rates in good], ()
+
+
+def _judge_funding(table: Table, name: str | None, symbol: str, source: str | None) -> _Part:
+    rows = _read(table, name, source)
+    readable = rows.reasons == 0
+    minutes = _funding_interval(f"{table.path.name}, {symbol}", rows.time_us[readable])
+    with np.errstate(invalid="ignore"):
+        units = np.rint(rows.values["rate"] * 10.0**RATE_DECIMALS)
+        possible = np.abs(units) < 10**RATE_DECIMALS  # also false for NaN
+    texts = {1: "the rate is no fraction below 1", 2: f"the time is not a whole {minutes} minutes"}
+    odd = np.where(rows.time_us % (minutes * MINUTE_US) != 0, 2, 0)
+    odd[~possible] = 1
+    odd[~readable] = 0
+    judged = np.where(odd > 0, np.int8(-1), rows.reasons)  # -1: a reason of funding alone
+    good = _in_order(rows.time_us, judged)
+    reasons: Counter[str] = Counter()
+    refusals: list[Refusal] = []
+    for i in np.flatnonzero(judged):
+        code = int(judged[i])
+        kind = texts[int(odd[i])] if code < 0 else REASONS[code]
+        reasons[kind] += 1
+        if len(refusals) < LISTED_REFUSALS:
+            number = int(rows.row[i])
+            shown = f"{when(rows.time_us[i])}, rate {float(rows.values['rate'][i])!r}"
+            if code in (MISSING, UNREADABLE, OTHER_UNIT):
+                shown = table.text(number)
+            refusals.append(Refusal(number, (name and symbol) or "no symbol", f"{kind}: {shown}"))
+    given = rows.values["rate"][good]
+    whole = np.rint(given * 10.0**RATE_DECIMALS)
+    sources = np.array(rows.sources, dtype=object)[rows.origin[good]]
+    rates = FundingRates.of(symbol, rows.time_us[good] // 1000, whole, minutes, sources)
+    rounded = int(np.count_nonzero(whole / 10.0**RATE_DECIMALS != given))
+    return _Part(rates, reasons, refusals, rounded_prices=rounded)
+
+
+def _funding_interval(what: str, time_us: np.ndarray) -> int:
+    """Minutes between most settlements. Raises `DataError` when no perpetual has that."""
+    distances = np.diff(np.sort(time_us))
+    found, counts = np.unique(distances[distances > 0], return_counts=True)
+    minutes = int(found[np.argmax(counts)]) / MINUTE_US if len(found) else FUNDING_INTERVALS[-1]
+    if minutes not in FUNDING_INTERVALS:
+        raise DataError(
+            f"{what}: the settlements are {minutes:g} minutes apart; expected one of "
+            f"{', '.join(map(str, FUNDING_INTERVALS))}"
+        )
+    return int(minutes)

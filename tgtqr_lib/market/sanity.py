@@ -9,8 +9,6 @@ import numpy as np
 
 from tgtqr_lib.market.source import PRICES
 
-MARKETS = ("spot", "linear")
-SYMBOL = re.compile(r"[A-Z0-9]{2,30}")
 MONTH_FILE = re.compile(r"(\d{4}-(?:0[1-9]|1[0-2]))\.parquet")
 VALUES = (*PRICES, "volume")
 COLUMNS = ("ts", *VALUES, "source")
@@ -19,8 +17,16 @@ END_US = 253_402_300_800_000_000  # year 10,000: a month's file name has four di
 NO_PRICE = 5e-7  # this or less is nothing in steps of 1e-6
 LARGEST = 1e9  # up to here steps of 1e-6 have at most 15 digits, and those are exact
 
+WILD_RATIO = (
+    1.2  # a candle whose high is further above its low is a bad print, or a crash to look at
+)
+JUMP_FRACTION = 0.2  # a close this far from the one before it, likewise
+
 MISSING = 1
+OFF_GRID = 8
 REPEATED = 10
+UNREADABLE = 11
+OTHER_UNIT = 12
 REASONS = (
     "nothing is wrong",
     "a value is missing",
@@ -33,17 +39,27 @@ REASONS = (
     "the time is not a whole minute",
     "the time is outside the years 1970 to 9999",
     "an earlier row has the same time",
+    "a value is not readable",
+    "the time is in another unit than the file's other times",
 )
 
 
-def faults(open_us: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
+def faults(
+    open_us: np.ndarray, values: Mapping[str, np.ndarray], step_us: int = MINUTE_US
+) -> np.ndarray:
     """(n,) int8: for each candle 0, or the index in `REASONS` of the first thing wrong with it.
 
     open_us  (n,) int64, open times in microseconds since the epoch, UTC
     values   the columns of `VALUES`, (n,) float64 each
+    step_us  the interval, on whose grid a candle opens
     Each row is judged alone; missing values and repeated times are for the caller to see.
     """
-    opened, high, low, close, volume = columns = [values[name] for name in VALUES]
+    result = np.zeros(len(open_us), dtype=np.int8)
+    odd = np.flatnonzero(~_sound(open_us, values, step_us))
+    if not len(odd):
+        return result
+    opened, high, low, close, volume = columns = [values[name][odd] for name in VALUES]
+    open_us = open_us[odd]
     with np.errstate(invalid="ignore"):
         rules = (
             ~np.logical_and.reduce([np.isfinite(column) for column in columns]),
@@ -52,13 +68,31 @@ def faults(open_us: np.ndarray, values: Mapping[str, np.ndarray]) -> np.ndarray:
             volume < 0,
             high < np.maximum.reduce([opened, low, close]),
             low > np.minimum(opened, close),
-            open_us % MINUTE_US != 0,
+            open_us % step_us != 0,
             (open_us < 0) | (open_us >= END_US),
         )
-    result = np.zeros(len(open_us), dtype=np.int8)
     for reason, broken in reversed(list(enumerate(rules, start=MISSING + 1))):
-        result[broken] = reason
+        result[odd[broken]] = reason
     return result
+
+
+def _sound(open_us: np.ndarray, values: Mapping[str, np.ndarray], step_us: int) -> np.ndarray:
+    """(n,) bool: no rule is broken, by as few passes as that takes; a NaN breaks every comparison."""
+    opened, high, low, close, volume = (values[name] for name in VALUES)
+    sound = low > NO_PRICE
+    for held in (
+        low <= opened, low <= close, high >= opened, high >= close, high <= LARGEST,
+        volume >= 0, volume <= LARGEST, open_us % step_us == 0, open_us >= 0, open_us < END_US,
+    ):  # fmt: skip
+        sound &= held
+    return sound
+
+
+def reason(code: int, interval: str = "1m") -> str:
+    """The sentence of a reason for candles of `interval`."""
+    if code == OFF_GRID and interval != "1m":
+        return f"the time is not a whole {interval}"
+    return REASONS[code]
 
 
 def when(open_us: int) -> str:

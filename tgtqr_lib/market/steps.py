@@ -56,6 +56,18 @@ def from_steps(steps: np.ndarray, decimals: int) -> np.ndarray:
     return np.asarray(steps, dtype=np.int64) / 10.0**decimals
 
 
+def rounded_to(values: np.ndarray, decimals: int) -> tuple[np.ndarray, int]:
+    """`values` (finite, at most 15 digits in such steps) rounded to `decimals`, and how many changed.
+
+    The same floats as `from_steps` of `to_units`, in fewer passes.
+    """
+    rounded = values * 10.0**decimals
+    np.rint(rounded, out=rounded)
+    rounded /= 10.0**decimals
+    rounded += 0.0  # never -0.0
+    return rounded, int(np.count_nonzero(rounded != values))
+
+
 def _decimals(values: np.ndarray, fewest: int, most: int) -> int:
     """The smallest number of decimals from `fewest` up that holds all `values`, else `most`."""
     for decimals in range(fewest, most):

@@ -1,0 +1,63 @@
+"""Bybit's limit of requests per address, in this machine's seconds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from threading import Lock
+
+REQUESTS, WINDOW_S = 600, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left for an address: `left` requests in a window that ends in `wait_ms` of real time."""
+
+    allowed: bool
+    left: int
+    wait_ms: int
+
+    def headers(self, now_ms: int) -> dict[str, str]:
+        """Bybit's three headers.
+
+        The time of the reset is `now_ms` while requests are left, as at Bybit. When none is left it is a time
+        of this machine's clock, since that is what clients such as pybit hold it against.
+        """
+        reset_ms = now_ms if self.allowed else time.time_ns() // 1_000_000 + self.wait_ms
+        return {
+            "X-Bapi-Limit": str(REQUESTS),
+            "X-Bapi-Limit-Status": str(self.left),
+            "X-Bapi-Limit-Reset-Timestamp": str(reset_ms),
+        }
+
+
+SPENT = Allowance(allowed=False, left=0, wait_ms=1000)  # what a fault of the rate limit shows
+
+
+class RateLimit:
+    """Counts the requests of each address in windows of 5 s; safe to use from several threads.
+
+    It counts always and refuses only when `enforced`. Real seconds count, however fast the simulator's clock
+    runs: the limit protects a server, not a market.
+    """
+
+    def __init__(self, enforced: bool = False) -> None:
+        self.enforced = enforced
+        self._lock = Lock()
+        self._windows: dict[str, tuple[int, int]] = {}  # address -> start of its window, requests
+
+    def take(self, address: str) -> Allowance:
+        """Count one request of `address`."""
+        now_ns = time.monotonic_ns()
+        with self._lock:
+            began_ns, count = self._windows.get(address, (now_ns, 0))
+            if now_ns - began_ns >= WINDOW_S * 10**9:
+                began_ns, count = now_ns, 0
+            count += 1
+            self._windows[address] = began_ns, count
+        wait_ms = WINDOW_S * 1000 - (now_ns - began_ns) // 1_000_000
+        return Allowance(
+            allowed=not self.enforced or count <= REQUESTS,
+            left=max(REQUESTS - count, 0),
+            wait_ms=wait_ms,
+        )
