@@ -84,10 +84,26 @@ def _alive(pid: int) -> bool:
     return state != "Z"
 
 
-def test_a_pool_that_is_closed_leaves_no_kernel_and_no_socket(tmp_path, monkeypatch):
-    folder = tmp_path / "t"
+@pytest.fixture
+def short_folder(monkeypatch):
+    """An empty folder for temporary files whose path leaves room for a socket's name."""
+    with tempfile.TemporaryDirectory(prefix="t") as name:
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
+
+
+def test_in_a_folder_whose_name_is_too_long_for_a_socket_tmp_is_used(tmp_path, monkeypatch):
+    folder = tmp_path / ("long" * 20)
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    with kernels(tmp_path) as fresh:
+        fresh.prepare()
+        assert str(fresh._next.result().sockets).startswith("/tmp/")
+    assert list(folder.iterdir()) == []
+
+
+def test_a_pool_that_is_closed_leaves_no_kernel_and_no_socket(tmp_path, short_folder):
+    folder = short_folder
     with kernels(tmp_path) as fresh:
         fresh.prepare()
         manager = fresh._next.result()

@@ -21,7 +21,7 @@ COMMANDS = {
     "arm": "allow trading again (--reason)",
     "account": "show | new (--reason)",
     "status": "gate, positions, limits, last tick, health",
-    "data": "import | verify candles",
+    "data": "fetch | import | verify candles and funding",
     "simulator": "the Bybit v5 server",
     "ledger": "verify | show",
     "schedule": "install | remove | show (cron)",

@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 
 from tgtqr_lib import books, latch, ledger
@@ -83,10 +83,11 @@ def bear_witness(con: sqlite3.Connection, home: Home, *, anew: bool = False) -> 
     if not anew and witness_problem(con, home) is not None:
         return
     seq, digest = ledger.head(con)
-    if seq == 0:
+    seen = f"{seq} {digest}\n"
+    if seq == 0 or (home.witness.is_file() and home.witness.read_text("ascii") == seen):
         return
     fresh = home.witness.with_suffix(f".{os.getpid()}")
-    fresh.write_text(f"{seq} {digest}\n", "ascii")
+    fresh.write_text(seen, "ascii")
     os.replace(fresh, home.witness)
 
 
@@ -119,7 +120,7 @@ def stop(home: Home, reason: str, by: str) -> None:
 def tell_ledger_of_stop(home: Home, reason: str, by: str) -> bool:
     """Book a stop that is latched; False when the ledger is locked or cannot be written.
 
-    Then the next beat or tick books it.
+    Then the next beat or tick books it. It has no time: stopping does not ask the exchange for one.
     """
     with suppress(StoreError, sqlite3.Error, OSError):
         con = ledger.connect(home.ledger, create=False, timeout_s=0.2)
@@ -127,7 +128,7 @@ def tell_ledger_of_stop(home: Home, reason: str, by: str) -> bool:
             last = books.last_gate(con)
             if last is None or last["what"] != "stopped":
                 with ledger.writing(con):
-                    books.book_gate(con, "stopped", datetime.now(UTC), reason, by)
+                    books.book_gate(con, "stopped", None, reason, by)
             return True
         finally:
             con.close()
