@@ -27,11 +27,25 @@ def free_port() -> str:
         return str(taken.getsockname()[1])
 
 
+def stand_in_for_curl(folder: Path) -> Path:
+    """A folder with a `curl` that knows `-s URL [-d BODY]`, for machines that have none."""
+    program = folder / "programs" / "curl"
+    program.parent.mkdir(exist_ok=True)
+    program.write_text(
+        f"#!{sys.executable}\nimport sys, urllib.request as r\n"
+        "url = next(w for w in sys.argv if w.startswith('http'))\n"
+        "body = sys.argv[sys.argv.index('-d') + 1].encode() if '-d' in sys.argv else None\n"
+        "print(r.urlopen(r.Request(url, body)).read().decode())\n"
+    )
+    program.chmod(0o755)
+    return program.parent
+
+
 def run_shell(text: str, folder: Path) -> None:
     """Run the lines; the first that fails fails the test. A reply of curl must be JSON without an error."""
-    if "curl" in text and not shutil.which("curl"):
-        pytest.skip("needs curl")
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    if not shutil.which("curl"):
+        environment["PATH"] = f"{stand_in_for_curl(folder)}{os.pathsep}{os.environ['PATH']}"
     for line in text.splitlines():
         ours = re.sub(r"\btgtqr (?=[a-z])", f"{TGTQR} ", line)
         done = subprocess.run(

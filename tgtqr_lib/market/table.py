@@ -6,6 +6,7 @@ A row that cannot be read stays, with a reason; judging the others is the import
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ class Rows:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Table(ABC):
     """A file that holds what it should, and some rows of it.
 
     kind      `candles` or `funding`
@@ -76,13 +77,13 @@ class Table:
     def values(self) -> tuple[str, ...]:
         return COLUMNS[self.kind]
 
+    @abstractmethod
     def read(self, symbol: str | None, source: str) -> Rows:
         """The rows of `symbol`; `source` stands for rows of a file that names none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def text(self, number: int) -> str:
         """What a person should see of the row with that number when it cannot be read."""
-        raise NotImplementedError
 
     def unfit(self) -> list[tuple[int, str]]:
         """Rows that have no columns at all, by number, each with why."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -88,11 +89,11 @@ class ListedMarket(Prices):
         if not 0 < self.spread_bps < 10_000:
             raise DomainError(f"spread_bps {spread_bps}: expected more than 0 and less than 10,000")
 
+    @abstractmethod
     def prices(
         self, symbol: str, minutes: np.ndarray, elapsed_ms: np.ndarray, now_ms: int
     ) -> np.ndarray:
         """The price (n,) after `elapsed_ms` of each of `minutes`, which are known by `now_ms`."""
-        raise NotImplementedError
 
     def best(self, symbol: str, now_ms: int) -> tuple[int, int] | None:
         """Best bid, rounded down to the step, and best ask, rounded up; None before the first candle."""

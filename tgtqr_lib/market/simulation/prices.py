@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from functools import lru_cache
 from itertools import pairwise
 
@@ -15,7 +16,7 @@ TURNS_MS = (25_000, 45_000)  # when a minute reaches its first and its second ex
 KNOTS_MS = (0, QUIET_MS, *TURNS_MS, MINUTE_MS)
 
 
-class Prices:
+class Prices(ABC):
     """Prices as integer steps of 10**-decimals(symbol), known up to a moment.
 
     Everything is a function of the prices' origin and the time, so asking twice gives the same answer. Whoever
@@ -25,16 +26,16 @@ class Prices:
     def __init__(self) -> None:
         self.last_close = lru_cache(maxsize=256)(self._find_last_close)
 
+    @abstractmethod
     def decimals(self, symbol: str) -> int:
         """The decimals of a price step."""
-        raise NotImplementedError
 
+    @abstractmethod
     def minutes(self, symbol: str, start_ms: int, end_ms: int, now_ms: int) -> np.ndarray:
         """The minutes known at `now_ms` that open in [start_ms, end_ms), oldest first: (n,) of CANDLE.
 
         Closed ones whole, the running one as far as it has come, later ones not at all.
         """
-        raise NotImplementedError
 
     def candles(
         self,
