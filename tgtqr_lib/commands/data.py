@@ -108,8 +108,9 @@ def _import(lake: Lake, funding: FundingLake, options: argparse.Namespace) -> in
     for path in options.files:
         if not path.is_file():
             raise DataError(f"{path}: there is no such file")
-    reports = []
+    reports, seconds = [], []
     for path in options.files:
+        began = time.perf_counter()
         with _progress(path.name, "rows") as progress:
             report = import_file(
                 path,
@@ -122,10 +123,15 @@ def _import(lake: Lake, funding: FundingLake, options: argparse.Namespace) -> in
                 progress=progress,
             )
         reports.append(report)
+        seconds.append(time.perf_counter() - began)
         if not options.json:
-            print(report)
+            print(f"{report}\nIn {seconds[-1]:.2f} s, {report.rows / seconds[-1]:,.0f} rows/s.")
     if options.json:
-        print_json({"files": [report.as_dict() for report in reports]})
+        timed = [
+            report.as_dict() | {"wall_s": round(took, 3)}
+            for report, took in zip(reports, seconds, strict=True)
+        ]
+        print_json({"files": timed})
     return 4 if any(report.refused for report in reports) else 0
 
 

@@ -37,6 +37,8 @@ EPOCH_FROM, EPOCH_TO = 1e8, 1e11
 # A 32-bit float is not the decimal it came from, and text is a matter of another format.
 EXACT_TYPES = re.compile(r"DOUBLE|DECIMAL\(.*\)|U?(TINY|SMALL|BIG)?INT(EGER)?")
 
+LISTED_COLUMNS = 8  # of a wide file, in the message that it is no candle file
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -116,7 +118,9 @@ def _kind(path: Path, names: Sequence[str]) -> str:
             f"candles and funding rates alone"
         )
     if missing:
-        found = ", ".join(names)
+        found = ", ".join(names[:LISTED_COLUMNS])
+        if len(names) > LISTED_COLUMNS:
+            found += f" and {len(names) - LISTED_COLUMNS} more"
         raise DataError(f"{path.name}: has no column {', '.join(missing)} but {found}; {EXPECTED}")
     return kind
 
