@@ -68,6 +68,25 @@ def test_acting_twice_is_acting_once(ready):
     assert (ready.head(), ready.cash()) == (head, cash)
 
 
+@pytest.mark.parametrize("at, result", [("10:31:00", "FILLED"), ("10:31:01", "REFUSED")])
+def test_a_machine_that_slept_in_the_middle_of_a_tick_does_not_buy(ready, at, result):
+    # a tick of 10:15 starts by 10:16:00, so a quarter hour later it is over; a beat has renewed the lease
+    inputs = frozen(ready)
+    ready.beat("10:30:30")
+    ready.at(at)
+    done = act(ready.desk, a_buy(ready, inputs), inputs)
+    assert done.result == result
+    assert done.reason == ("FILLED" if result == "FILLED" else "DECISION_LATE")
+
+
+def test_a_machine_that_slept_sells_all_the_same(ready):
+    inputs = frozen(ready)
+    act(ready.desk, a_buy(ready, inputs), inputs)
+    inputs = freeze(ready.desk, moment("10:15"))
+    ready.at("10:59:00")
+    assert act(ready.desk, a_sale(ready, inputs, "0.000009"), inputs).result == "FILLED"
+
+
 def test_a_refused_order_is_not_tried_again_either(ready):
     inputs = frozen(ready)
     latch.stop(ready.home, "x")

@@ -22,7 +22,8 @@ FLOORS = {
     ],
     4: [
         "tick", "watch", "schedule", "archive", "research", "demo",
-        "desk", "freeze", "act", "safety", "audit", "up",
+        "desk", "freeze", "act", "safety", "audit", "up", "standing",
+        "controls", "impact",
     ],
     5: ["cli", "commands", "dashboard"],
 }  # fmt: skip

@@ -28,7 +28,7 @@ from tgtqr_lib.sizing import SAFETY
 
 DONE, REFUSED, FAILED, MISSED = "done", "refused", "failed", "missed"
 FINAL_STATES = (DONE, REFUSED, FAILED, MISSED)
-MISSED_TEXT = "the kit was not running at that time"
+MISSED_TEXT = "it was not started within a minute of its time"
 LOOK_BACK = 200  # events; what a crash left is settled at the very next start
 
 
@@ -38,11 +38,13 @@ def account(con: sqlite3.Connection) -> Account | None:
     return restore(Account, rows[0].body["account"], "account") if rows else None
 
 
-def open_account(con: sqlite3.Connection, at: datetime, reason: str) -> Account:
-    """Open the next paper account with fresh cash. Inside `writing`."""
+def open_account(
+    con: sqlite3.Connection, at: datetime, reason: str, by: str = "the kit"
+) -> Account:
+    """Open the next paper account with fresh cash, as asked by `by`. Inside `writing`."""
     number = len(ledger.of_kind(con, "account")) + 1
     fresh = Account(f"paper-{number}", INITIAL_EQUITY, at)
-    body = {"account": fresh, "reason": reason}
+    body = {"account": fresh, "reason": reason, "by": by}
     ledger.append(con, Event("account", f"account/{fresh.id}", body))
     return fresh
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "stop": "stop at once",
     "arm": "allow trading again (--reason)",
     "account": "show | new (--reason)",
+    "settings": "show | change | loosen | reset parameters and limits",
     "status": "gate, positions, limits, last tick, health",
     "data": "fetch | import | verify candles and funding",
     "simulator": "the Bybit v5 server",
@@ -85,6 +86,7 @@ def _report(error: Exception, command: str) -> int:
     from tgtqr_lib.domain import (
         BrokerError,
         Busy,
+        Damaged,
         DataError,
         DomainError,
         GateRefused,
@@ -93,6 +95,7 @@ def _report(error: Exception, command: str) -> int:
 
     codes = {
         Busy: BUSY, DomainError: USAGE, GateRefused: GATE, DataError: TROUBLE, BrokerError: TROUBLE,
+        Damaged: DRIFT,
     }  # fmt: skip
     code = next((code for kind, code in codes.items() if isinstance(error, kind)), FAILURE)
     text = str(error)

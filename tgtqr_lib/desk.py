@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tgtqr_lib import books, gate, journal, ledger
+from tgtqr_lib import books, controls, gate, journal, ledger
 from tgtqr_lib.clock import MINUTE, floor_minute, iso, tick_id, utc_day
 from tgtqr_lib.domain import (
     Account,
@@ -40,7 +40,10 @@ from tgtqr_lib.strategies import strategy_named
 
 @dataclass
 class Desk:
-    """An open home: `clock` is there only with the embedded simulator."""
+    """An open home: `clock` is there only with the embedded simulator.
+
+    `settings` are those of file and environment; what the owner changed since is in `in_force`.
+    """
 
     home: Home
     settings: Settings
@@ -50,6 +53,11 @@ class Desk:
     _instruments: dict[str, Instrument] = field(default_factory=dict)
     _offset_ms: list[int | None] = field(default_factory=list)
     chain_problem: str | None = None  # what `look_at_chain` found
+    _told: set[str] = field(default_factory=set)  # controls that were ignored, each logged once
+
+    def in_force(self, at: datetime) -> Settings:
+        """The settings with the owner's controls as they hold at exchange time `at`, read from the ledger."""
+        return controls.in_force(self.con, self.settings, at, self._told)
 
     def instruments(self) -> dict[str, Instrument]:
         """The exchange's rules of the symbols, asked once a command."""
@@ -137,7 +145,8 @@ def ensure_day(desk: Desk, at: datetime) -> tuple[Account, Day | None]:
             return account, None
         closes[position.symbol] = close
     with ledger.writing(con):
-        day = books.open_day(con, account, at, closes, tightest(desk.settings.limits.limits))
+        limits = tightest(desk.in_force(at).limits.limits)
+        day = books.open_day(con, account, at, closes, limits)
     journal.event("day", date=day.date, start_equity=day.start_equity, account=account.id)
     return account, day
 
@@ -162,10 +171,9 @@ def situation(
     `boundary` names the tick; without one the minute of `at` does, as for a watch beat. `opened` is
     what `ensure_day` returned for `at`; with it nothing is asked of the exchange.
     """
-    con, settings = desk.con, desk.settings
+    con, settings = desk.con, desk.in_force(at)
     account, day = opened or ensure_day(desk, at)
     boundary = boundary or floor_minute(at)
-    strategy = strategy_named(settings.strategy)
     limits = tightest(settings.limits.limits, *(books.limits_of(con, account, day) if day else ()))
     return Inputs(
         tick_id=tick_id(boundary),
@@ -180,12 +188,18 @@ def situation(
         used_ids=books.order_ids(con, tick_id(boundary)),
         health=gate.health(con, desk.home, desk.clock_offset_ms(), desk.chain_problem),
         limits=limits,
-        plan=Plan(
-            strategy=strategy.name,
-            parameters=strategy.checked(settings.parameters),
-            order_target_usdt=settings.order_target_usdt,
-            collar_bps=settings.collar_bps,
-        ),
+        plan=plan_of(settings),
+    )
+
+
+def plan_of(settings: Settings) -> Plan:
+    """What `settings` want to be done. Raises `DomainError` for parameters the strategy does not have."""
+    strategy = strategy_named(settings.strategy)
+    return Plan(
+        strategy=strategy.name,
+        parameters=strategy.checked(settings.parameters),
+        order_target_usdt=settings.order_target_usdt,
+        collar_bps=settings.collar_bps,
     )
 
 

@@ -53,6 +53,10 @@ class StoreError(TgtqrError):
     """Ledger, lake or archive could not be read or written, or disagree with themselves."""
 
 
+class Damaged(StoreError):
+    """A file is not what was written: altered, lost, or without its checksum."""
+
+
 class LedgerConflict(StoreError):
     """The same key was appended with another body."""
 

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from tgtqr_lib import journal
 from tgtqr_lib.clock import MINUTE, iso, to_ms
-from tgtqr_lib.desk import Desk, situation
+from tgtqr_lib.desk import Desk, plan_of, situation
 from tgtqr_lib.domain import Candles, DataError, Inputs, MarketView, Problem, Quote
-from tgtqr_lib.strategies import strategy_named
+from tgtqr_lib.strategies import minutes_needed
 
 MARGIN = 60  # minutes before the strategy's lookback, so that the chart can show its line
 ASK_AGAIN_S = 1.0
@@ -20,21 +20,24 @@ def freeze(desk: Desk, boundary: datetime) -> Inputs:
     """The inputs of the tick at `boundary`.
 
     A missing last minute is asked for again until `late_candle_wait_s` has passed. What cannot be read
-    of one symbol becomes a problem of its view, and its rules refuse.
+    of one symbol becomes a problem of its view, and its rules refuse. The plan is read once: one that the
+    owner changes while candles are fetched is for the next tick.
     """
-    views = tuple(_view(desk, symbol, boundary) for symbol in desk.settings.symbols)
+    plan = plan_of(desk.in_force(boundary))
+    count = minutes_needed(plan) + MARGIN
+    views = tuple(_view(desk, symbol, boundary, count) for symbol in desk.settings.symbols)
     at = desk.exchange.time()
-    return replace(situation(desk, at, boundary), markets=views)
+    return replace(situation(desk, at, boundary), markets=views, plan=plan)
 
 
-def _view(desk: Desk, symbol: str, boundary: datetime) -> MarketView:
+def _view(desk: Desk, symbol: str, boundary: datetime, count: int) -> MarketView:
     instrument = desk.instruments().get(symbol)
     decimals = -instrument.price_step.normalize().as_tuple().exponent if instrument else 0
     problems: list[Problem] = []
     candles = Candles(symbol, 0, *([()] * 6))
     quote: Quote | None = None
     try:
-        candles, found = _closed_candles(desk, symbol, boundary, max(decimals, 0))
+        candles, found = _closed_candles(desk, symbol, boundary, count, max(decimals, 0))
         problems += found
     except DataError as error:
         problems.append(Problem("CANDLES_UNREADABLE", str(error)))
@@ -48,10 +51,8 @@ def _view(desk: Desk, symbol: str, boundary: datetime) -> MarketView:
 
 
 def _closed_candles(
-    desk: Desk, symbol: str, boundary: datetime, decimals: int
+    desk: Desk, symbol: str, boundary: datetime, count: int, decimals: int
 ) -> tuple[Candles, tuple[Problem, ...]]:
-    strategy = strategy_named(desk.settings.strategy)
-    count = strategy.lookback(**strategy.checked(desk.settings.parameters)) + MARGIN
     wanted = to_ms(boundary - MINUTE)
     deadline = time.monotonic() + desk.settings.late_candle_wait_s
     asked_at = None

@@ -224,6 +224,12 @@ def of_kind(
     return list(_rows(con, where, (*kinds, after)))[::-1]
 
 
+def count(con: sqlite3.Connection, kind: str, field: str, value: str) -> int:
+    """How many events of `kind` have `value` in the field `field` of their body."""
+    query = "SELECT count(*) FROM events WHERE kind = ? AND json_extract(body, ?) = ?"
+    return con.execute(query, (kind, f"$.{field}", value)).fetchone()[0]
+
+
 def between(con: sqlite3.Connection, first: int, last: int) -> list[Row]:
     """The events with sequence numbers from `first` to `last`."""
     return list(_rows(con, "WHERE seq BETWEEN ? AND ? ORDER BY seq", (first, last)))

@@ -70,7 +70,9 @@ def _stop_if_ended(
     broken = [name for name, floor in floors.items() if worth < floor]
     if broken:
         text = f"equity {worth:f} is below the floor {floors[broken[0]]:f} ({broken[0]})"
-        _stop(desk, inputs, BREACH, text, at, total="total" in broken)
+        # below a floor that somebody tightened only, the kit stops, but that is not the end of the account
+        ended = worth < total_floor(inputs.account, HARD)
+        _stop(desk, inputs, BREACH, text, at, total=ended)
     elif is_spent(desk, inputs, closes):
         text = f"cash {inputs.portfolio.cash:f} allows no entry over the total floor {lowest:f}"
         # a budget that is spent only because somebody tightened it is not the end of the account

@@ -40,6 +40,7 @@ UNITS = {
     "DISK_SPACE": "MB",
     "CLOCK_OFFSET": "ms",
     "MONITOR_LEASE": "s",
+    "DECISION_LATE": "s",
     "DATA_JUMP": "%",
     "DATA_STALE": "s",
     "DATA_TICKER": "%",

@@ -6,6 +6,7 @@ runs them; ticks and beats have a thread, a ledger connection and an exchange co
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -77,6 +78,10 @@ class Running:
     pool: Kernels | None
     now: Now = field(default_factory=Now)
     told: Callable[[str], None] = print
+    silent: bool = False  # whether the exchange was found not to answer
+    replan: Callable[[], None] = lambda: (
+        None
+    )  # takes the next times of beat and tick from the clock again
     _local: threading.local = field(default_factory=threading.local)
     _stack: ExitStack = field(default_factory=ExitStack)
     _beating: threading.Lock = field(default_factory=threading.Lock)
@@ -88,13 +93,30 @@ class Running:
         return self._local.desk
 
     def look(self) -> None:
-        """Look at the gate; a stop that was not there before gets its beat at once."""
+        """Look at the gate and the clock; a stop that was not there before gets its beat at once."""
+        self._look_at_clock()
         stopped = latch.stopped_because(self.home)
         fresh = stopped is not None and self.now.stopped is None and self.now.beat is not None
         self.now.stopped = stopped
         if fresh:
             self.told(f"STOPPED: {stopped}")
             self.beat()
+
+    def _look_at_clock(self) -> None:
+        """Tell when the exchange stops answering and when it is back; plan anew when its clock jumped."""
+        jumps = self.clock.jumps
+        try:
+            self.clock.now()
+        except TgtqrError as error:
+            if not self.silent:
+                self.silent = True
+                self.told(f"the exchange does not answer: {error}")
+            return
+        back, self.silent = self.silent, False
+        if back:
+            self.told("the exchange answers again")
+        if back or self.clock.jumps != jumps:
+            self.replan()
 
     def beat(self) -> None:
         """One beat, unless one is under way."""
@@ -171,6 +193,18 @@ def _scheduler(jobs: Running, clock: ExchangeClock, ticks: bool) -> BackgroundSc
     scheduler.add_job(jobs.beat, ExchangeTrigger(clock, MINUTE), executor="beat")
     if ticks:
         scheduler.add_job(jobs.tick, ExchangeTrigger(clock, TICK), executor="tick")
+    planned = [job.id for job in scheduler.get_jobs() if isinstance(job.trigger, ExchangeTrigger)]
+
+    def replan() -> None:
+        for name in planned:
+            job = scheduler.get_job(name)
+            scheduler.modify_job(
+                name, next_run_time=job.trigger.get_next_fire_time(None, datetime.now(UTC))
+            )
+
+    jobs.replan = replan
+    # what it says of jobs that came too late is our own affair: the ledger and the status line tell it
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     return scheduler
 
 

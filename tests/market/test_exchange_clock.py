@@ -64,3 +64,15 @@ def test_an_exchange_that_is_away_is_said_so(machine):
     machine.s += 21
     with pytest.raises(VenueUnavailable):
         clock.now()
+
+
+def test_a_clock_that_was_set_is_not_one_that_runs_faster(machine):
+    clock = ExchangeClock(machine.ask)
+    true_ask, hour = machine.ask, timedelta(hours=1)
+    clock._ask = lambda: true_ask() + hour  # somebody set it an hour ahead
+    machine.s += 21
+    assert clock.now() == START + hour + timedelta(seconds=22.0 * machine.rate)
+    assert (clock.jumps, clock.rate) == (1, machine.rate)
+    machine.s += 21
+    clock.now()
+    assert clock.jumps == 1

@@ -54,8 +54,7 @@ HOLED = Holes(
     ("2025-06-01T06:00Z", "2025-06-01T06:01Z"),
 )
 HOLES = (
-    "2025-05-31 23:50 to 2025-06-01 00:00 UTC",
-    "2025-06-01 00:00 to 2025-06-01 00:10 UTC",
+    "2025-05-31 23:50 to 2025-06-01 00:10 UTC",
     "2025-06-01 06:00 to 2025-06-01 06:01 UTC",
 )
 
@@ -114,7 +113,10 @@ def test_a_second_fetch_asks_for_nothing_and_gaps_are_listed(market, lake):
     report = fetch(market, lake)
     assert (asked(market), report.asked, report.added) == (before, 0, 0)
     assert {p: p.read_bytes() for p in lake.root.rglob("*.*")} == files
-    assert str(report) == "BTCUSDT spot: nothing was missing."
+    assert str(report) == (
+        "BTCUSDT spot: nothing new; 21 minutes are on record as those the exchange does not have "
+        "(--retry asks again)."
+    )
     (figures,) = lake.verify().series
     assert (figures.missing, figures.known_missing) == (21, 21)
     assert "the exchange has none from 2025-06-01 06:00 to 2025-06-01 06:01 UTC" in str(figures)
@@ -143,8 +145,40 @@ def test_a_candle_that_cannot_be_is_left_out_and_named(market, lake):
     assert report.added == 2858
     (text,) = report.odd
     assert text.startswith("BTCUSDT: the candle of 2025-06-01T15:00:00Z has a value that is not")
-    assert "2025-06-01 15:00 to 2025-06-01 15:01 UTC" in report.gaps
+    assert report.gaps == HOLES  # it came, so the exchange has it
     assert f"left out: {text}" in str(report)
+    again = fetch(market, lake)  # the fault is over
+    assert (again.asked, again.added, again.odd) == (1, 1, ())
+
+
+def test_a_stale_answer_is_no_gap(market, lake):
+    # the exchange answers as it would have two hours before, so the last hundred minutes do not come
+    number = market.simulator.faults.add("stale", age_s=7200, endpoint=KLINE)
+    start = NOW - timedelta(hours=6)
+    report = fetch(market, lake, start=start, end=NOW)
+    market.simulator.faults.clear(number)
+    assert report.gaps == () and report.added < 6 * 60 - 100
+    assert fetch(market, lake, start=start, end=NOW).added == 359 - report.added  # from 06:01 on
+    assert lake.verify().series[0].missing == 0
+
+
+def test_what_is_on_record_as_absent_is_asked_for_again_when_told(market, lake):
+    number = market.simulator.faults.add("missing_minute", minute="2025-06-01T15:00Z")
+    assert fetch(market, lake).gap_rows == 22
+    market.simulator.faults.clear(number)
+    assert fetch(market, lake).added == 0
+    report = fetch(market, lake, retry=True)
+    assert (report.asked, report.added, report.gap_rows) == (22, 1, 21)
+    assert lake.verify().series[0].known_missing == 21
+
+
+def test_an_open_candle_is_not_kept_when_the_clock_is_ahead(market, lake):
+    # the clock says 12:01:03, the minute of 12:00 runs since three seconds
+    ahead, start = NOW + timedelta(minutes=1), NOW - timedelta(hours=2)
+    report = fetch(market, lake, start=start, end=ahead, now=ahead)
+    rows = HOLED.candles("BTCUSDT", to_ms(start), to_ms(NOW))["open_ms"]
+    assert whole(lake).open_ms.tolist() == rows.tolist()[: 60 * 2 - 1]
+    assert report.added == 119
 
 
 def test_the_running_minute_is_not_fetched_and_a_late_one_is_no_gap(market, lake):

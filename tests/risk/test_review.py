@@ -35,7 +35,7 @@ from tgtqr_lib.risk.verdict import fact, verdict
 
 HELD = a_portfolio(a_position(quantity="0.000009"))
 CODES = {  # stable names: reports, ledger and archive refer to them
-    "GATE_STOPPED", "LEDGER_WITNESS", "DISK_SPACE", "CLOCK_OFFSET", "MONITOR_LEASE",
+    "GATE_STOPPED", "LEDGER_WITNESS", "DISK_SPACE", "CLOCK_OFFSET", "MONITOR_LEASE", "DECISION_LATE",
     "SYMBOL_UNKNOWN", "NOT_SPOT",
     "DATA_INVALID", "DATA_LATE", "DATA_UNCLOSED", "DATA_GAP", "DATA_JUMP", "DATA_STALE", "DATA_TICKER",
     "CLIENT_ID_USED", "LONG_ONLY", "PRICE_COLLAR", "ORDERS_TICK", "ORDERS_DAY",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tgtqr_lib import books, gate, journal, latch, ledger, settings
+from tgtqr_lib.commands.by import asked_by, by_option
 from tgtqr_lib.commands.output import json_option, money, print_json
 from tgtqr_lib.desk import open_desk
 from tgtqr_lib.domain import GateRefused
@@ -14,6 +15,7 @@ from tgtqr_lib.home import Home
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=["show", "new"], nargs="?", default="show")
     parser.add_argument("--reason", help="why a new account is opened (required with new)")
+    by_option(parser)
     json_option(parser)
 
 
@@ -78,7 +80,7 @@ def _new(home: Home, options: argparse.Namespace) -> int:
         latch.stop(home, "a new account is opened; arm it to begin")
         gate.note_latch(desk.con, home, at)
         with ledger.writing(desk.con):
-            fresh = books.open_account(desk.con, at, reason)
+            fresh = books.open_account(desk.con, at, reason, by=asked_by(options))
         gate.bear_witness(desk.con, home)
         journal.event("account", account=fresh.id, cash=fresh.initial_equity, reason=reason)
     if options.json:

@@ -7,6 +7,7 @@ import argparse
 from tgtqr_lib import gate, journal, settings
 from tgtqr_lib.books import check_reason
 from tgtqr_lib.clock import iso
+from tgtqr_lib.commands.by import asked_by, by_option
 from tgtqr_lib.commands.output import json_option, print_json
 from tgtqr_lib.desk import open_desk, situation
 from tgtqr_lib.home import Home
@@ -14,6 +15,7 @@ from tgtqr_lib.home import Home
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", help="why trading may go on (required)")
+    by_option(parser)
     json_option(parser)
 
 
@@ -25,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
         journal.start(home)
         at = desk.exchange.time()
         gate.note_latch(desk.con, home, at)
-        gate.arm(desk.con, home, situation(desk, at), reason, "the command line")
+        gate.arm(desk.con, home, situation(desk, at), reason, asked_by(options))
         journal.event("armed", at=iso(at), reason=reason)
     if options.json:
         print_json({"gate": "armed", "at": iso(at), "reason": reason})

@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tgtqr_lib.commands.output import json_option, print_json
+from tgtqr_lib.desk import make_folders
 from tgtqr_lib.domain import DataError, DomainError
 from tgtqr_lib.home import Home
+from tgtqr_lib.market.series_id import SYMBOL
 
 if TYPE_CHECKING:
     from tgtqr_lib.market.candles import Lake
@@ -64,6 +66,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument(
         "--revise", action="store_true", help="replace candles of another venue in the lake"
     )
+    fetch.add_argument(
+        "--retry", action="store_true", help="ask again for candles on record as absent"
+    )
     files = _action(actions, "import", IMPORT)
     files.add_argument("files", nargs="*", type=Path, help="Parquet or CSV files")
     files.add_argument("--symbol", help="store a file of one symbol under this name")
@@ -89,7 +94,8 @@ def run(options: argparse.Namespace) -> int:
     from tgtqr_lib.market.candles import Lake
     from tgtqr_lib.market.funding_lake import FundingLake
 
-    home = Home.find(options.home).make()
+    home = Home.find(options.home)
+    make_folders(home)
     lake, funding = Lake(home.candles), FundingLake(home.data / "funding")
     if options.what == "verify":
         return _verify(lake, funding, options)
@@ -105,9 +111,15 @@ def _import(lake: Lake, funding: FundingLake, options: argparse.Namespace) -> in
         raise DomainError(
             "data import: no file was named; expected one Parquet or CSV file or more"
         )
+    if options.symbol is not None and not SYMBOL.fullmatch(options.symbol):
+        raise DomainError(
+            f"data import: --symbol {options.symbol!r} is no symbol; expected one like BTCUSDT"
+        )
     for path in options.files:
+        if path.is_dir():
+            raise DataError(f"{path}: is a folder; expected a Parquet or CSV file")
         if not path.is_file():
-            raise DataError(f"{path}: there is no such file")
+            raise DataError(f"{path}: there is no such file; nothing was imported")
     reports, seconds = [], []
     for path in options.files:
         began = time.perf_counter()
@@ -155,12 +167,13 @@ def _fetch(home: Home, lake: Lake, funding: FundingLake, options: argparse.Names
         end = parse_time(options.end) if options.end else now
         history = ExchangeHistory(exchange, market)
         span, how = (start, end, now), {"revise": options.revise}
+        candles = how | {"retry": options.retry}
         for symbol in options.symbol or settings.symbols:
             for mark in (False, True) if options.mark else (False,):
                 kind = f"{symbol} {market}{' mark' if mark else ''}"
                 with _progress(kind, "minutes") as progress:
                     report = fetch_candles(
-                        history, lake, symbol, *span, mark=mark, progress=progress, **how
+                        history, lake, symbol, *span, mark=mark, progress=progress, **candles
                     )
                 reports.append(_told(report, options))
             if options.funding:

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
-from tgtqr_lib import books, gate, ledger, settings
-from tgtqr_lib.clock import from_ms, iso, tick_id
+from tgtqr_lib import ledger, settings
 from tgtqr_lib.commands.output import json_option, print_json
-from tgtqr_lib.desk import Desk, open_desk, situation
-from tgtqr_lib.domain import BrokerError, DataError, Inputs
-from tgtqr_lib.execution import mark_value
+from tgtqr_lib.desk import open_desk
 from tgtqr_lib.home import Home
-from tgtqr_lib.limits import SYMBOLS
-from tgtqr_lib.portfolio import equity
-from tgtqr_lib.risk.budget import daily_floor, total_floor
+from tgtqr_lib.standing import gather
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,119 +27,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         print("\n".join(page(facts)))
     return 0
-
-
-def gather(desk: Desk) -> dict[str, Any]:
-    """The status as plain JSON values; what is not known is None."""
-    con = desk.con
-    newest = ledger.newest_mark(con)
-    trouble = None
-    try:
-        at = desk.exchange.time()
-    except (DataError, BrokerError) as error:
-        at, trouble = from_ms(newest.beat_ms) if newest else datetime.now(UTC), str(error)
-        desk.assume_clock_offset(None)  # not worth asking for again
-    inputs = situation(desk, at)
-    state, code, text = gate.state_of(inputs)
-    marks = {s: Decimal(close) for s, close in newest.closes.items()} if newest else {}
-    held = inputs.portfolio.held
-    known = all(p.symbol in marks for p in held)
-    worth = equity(inputs.portfolio, marks) if known else None
-    fills = books.fills(con, inputs.account)
-    floor = total_floor(inputs.account, inputs.limits)
-    budget = inputs.portfolio.cash if worth is None else worth
-    runway = books.runway_days(inputs.account, budget, fills, at, floor)
-    day = inputs.days[0] if inputs.days else None
-    seq, head = ledger.head(con)
-    return {
-        "gate": str(state),
-        "gate_reason": f"{code}: {text}" if code else text,
-        "exchange_time": iso(at),
-        "market": desk.settings.market,
-        "account": inputs.account.id,
-        "equity": _text(worth),
-        "cash": _text(inputs.portfolio.cash),
-        "day_pnl": _text(worth - day.start_equity if day and worth is not None else None),
-        "total_pnl": _text(None if worth is None else worth - inputs.account.initial_equity),
-        "fees": _text(books.fees_paid(fills)),
-        "fills": len(fills),
-        "runway_days": None if runway is None else round(float(runway), 1),
-        "positions": [_position(p, marks) for p in held],
-        "limits": _limits(inputs, worth),
-        "last_tick": _last_tick(con),
-        "missed_ticks": sum(
-            1 for row in ledger.of_kind(con, "tick") if row.body.get("state") == books.MISSED
-        ),
-        "ledger": {"seq": seq, "head": head, "problem": inputs.health.ledger_problem},
-        "data_age_s": _age(at, newest),
-        "last_beat": iso(from_ms(newest.beat_ms)) if newest else None,
-        "disk_free_mb": inputs.health.disk_free_mb,
-        "clock_offset_ms": inputs.health.clock_offset_ms,
-        "exchange_problem": trouble,
-    }
-
-
-def _text(amount: Decimal | None) -> str | None:
-    return None if amount is None else f"{amount:f}"
-
-
-def _age(at: datetime, newest: ledger.Mark | None) -> float | None:
-    """Seconds since the newest marked minute closed."""
-    if newest is None:
-        return None
-    return (at - from_ms(newest.minute_ms + 60_000)).total_seconds()
-
-
-def _position(position, marks: dict[str, Decimal]) -> dict[str, str | None]:
-    mark = marks.get(position.symbol)
-    value = None if mark is None else mark_value(position.quantity, mark)
-    return {
-        "symbol": position.symbol,
-        "quantity": _text(position.quantity),
-        "entry": _text((position.cost / position.quantity).quantize(Decimal("0.01"))),
-        "mark": _text(mark),
-        "value": _text(value),
-        "cost": _text(position.cost),
-        "unrealised_pnl": _text(None if value is None else value - position.cost),
-    }
-
-
-def _limits(inputs: Inputs, worth: Decimal | None) -> list[dict[str, str | None]]:
-    limits, rows = inputs.limits, []
-    for symbol in SYMBOLS:
-        cost = inputs.portfolio.cost_of(symbol)
-        left = limits.position_usdt - cost
-        rows.append(_row(f"position {symbol}", cost, limits.position_usdt, left))
-    for day in inputs.days:
-        floor = daily_floor(day, limits)
-        rows.append(_row("day floor", worth, floor, None if worth is None else worth - floor))
-    floor = total_floor(inputs.account, limits)
-    rows.append(_row("total floor", worth, floor, None if worth is None else worth - floor))
-    return rows
-
-
-def _row(name: str, value, limit, distance) -> dict[str, str | None]:
-    return {
-        "name": name,
-        "value": _text(value),
-        "limit": _text(limit),
-        "distance": _text(distance),
-    }
-
-
-def _last_tick(con) -> dict[str, Any] | None:
-    last = books.last_boundary(con)
-    if last is None:
-        return None
-    name = tick_id(last)
-    final = books.tick_event(con, name, "final") or {"state": "running", "text": ""}
-    return {
-        "tick_id": name,
-        "state": final["state"],
-        "reason": final.get("reason"),
-        "text": final["text"],
-        "duration_s": final.get("duration_s"),
-    }
 
 
 def page(facts: dict[str, Any]) -> list[str]:

@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from tgtqr_lib.clock import from_ms, iso, to_ms
-from tgtqr_lib.domain import Candles, DataError, DomainError, StoreError
+from tgtqr_lib.domain import Candles, Damaged, DataError, DomainError, StoreError
 from tgtqr_lib.market import duck, gaps, lake_check, merge, sealed
 from tgtqr_lib.market.gaps import Gap
 from tgtqr_lib.market.merge import Batch, Staged
@@ -191,6 +191,18 @@ class Lake:
             if gaps.joined([*old, *found]) != list(old):
                 sealed.replace(folder, gaps.stage(folder, [*old, *found]))
 
+    def forget_gaps(self, series: SeriesId, start_ms: int, end_ms: int, source: str) -> None:
+        """Take [start_ms, end_ms) out of what `source` is on record as not having."""
+        folder = self.root / series.folder
+        if not folder.is_dir():
+            return
+        with sealed.locked(folder), duck.errors(StoreError, folder):
+            sealed.settle(folder)
+            old = gaps.read(folder)
+            kept = [part for gap in old for part in gap.without(start_ms, end_ms, source)]
+            if kept != list(old):
+                sealed.replace(folder, gaps.stage(folder, kept))
+
     def verify(self) -> LakeReport:
         """Look at every file: all problems, each a sentence, and the figures of each series."""
         return lake_check.check(self.root, duck.cursor())
@@ -318,7 +330,7 @@ class Lake:
             if stamp is None or stamp != known or checksum not in checksums:
                 found, problem = sealed.look(path, checksums)
                 if problem is not None:
-                    raise StoreError(problem.text)
+                    raise Damaged(problem.text)
                 if stamp is None or found is None:
                     continue
                 self._sound[path] = (stamp, found)

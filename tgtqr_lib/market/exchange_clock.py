@@ -9,6 +9,7 @@ from threading import Lock
 
 ASK_EVERY_S = 20.0
 FIRST_LOOK_S = 0.5
+JUMP_S = 3.0  # further off than this, and the clock was set or this machine slept
 
 
 class ExchangeClock:
@@ -19,8 +20,12 @@ class ExchangeClock:
     """
 
     def __init__(self, ask: Callable[[], datetime]) -> None:
-        """`ask` returns the exchange's time; it is called twice here, half a second apart."""
+        """`ask` returns the exchange's time; it is called twice here, half a second apart.
+
+        `jumps` counts how often the clock was found elsewhere than it should have been.
+        """
         self._ask = ask
+        self.jumps = 0
         self._lock = Lock()
         first, before = ask(), time.monotonic()
         time.sleep(FIRST_LOOK_S)
@@ -36,6 +41,12 @@ class ExchangeClock:
             elapsed = time.monotonic() - self._since
             if elapsed > ASK_EVERY_S:
                 shown, since = self._ask(), time.monotonic()
+                expected = self._shown + timedelta(seconds=(since - self._since) * self.rate)
+                if abs(shown - expected) > timedelta(seconds=JUMP_S * max(self.rate, 1.0)):
+                    self.jumps += 1  # set, asleep, or at another rate: only a new measurement tells
+                    time.sleep(FIRST_LOOK_S)
+                    self._shown, self._since = shown, since
+                    shown, since = self._ask(), time.monotonic()
                 self.rate = self._measure(shown - self._shown, since - self._since)
                 self._shown, self._since = shown, since
                 elapsed = 0.0

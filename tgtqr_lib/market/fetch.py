@@ -32,6 +32,9 @@ from tgtqr_lib.market.reports import FetchReport
 from tgtqr_lib.market.series_id import SeriesId
 
 SETTLED_MS = 3_600_000  # younger than this a missing candle may only be late, and is no gap yet
+OPEN_MS = (
+    600_000  # of so young candles the newest that came may be open still, whatever the clock says
+)
 SAVE_EVERY_S = 15.0
 
 Progress = Callable[[int, int], None]
@@ -48,23 +51,29 @@ def fetch_candles(
     *,
     mark: bool = False,
     revise: bool = False,
+    retry: bool = False,
     progress: Progress | None = None,
 ) -> FetchReport:
     """Fetch the minutes of [start, end) that are closed at exchange time `now` and missing in the lake.
 
     mark      candles of the mark price instead of trades
     revise    let candles of another venue that are in the way be replaced; else they are a `DataError`
+    retry     forget what is on record as absent in this span, and ask for it again
     progress  is called with minutes done and minutes in all
 
-    A month at a time is asked for and written, so whatever ends this loses at most seconds of work.
+    The newest minute that came is kept only when a later one was seen, open or not: an exchange whose
+    clock is ahead would else have us keep a candle that is not closed. A month at a time is asked for and
+    written, so whatever ends this loses at most seconds of work.
     Raises what `ExchangeHistory` and `Lake.write` raise; what had come until then is in the lake.
     """
     series = SeriesId(symbol, history.market, mark=mark)
     source = _source(history)
     months = _Months(lake, series, source)
     first, last = _bounds(start, end, now)
+    if retry:
+        lake.forget_gaps(series, first, last, source)
     wanted = [(cut, months.wanted(*cut, revise)) for cut in _by_month(first, last)]
-    job = _Job(history, lake, series, source, revise, now)
+    job = _Job(history, lake, series, source, revise, now, last, months.newest)
     total, done = sum(int(need.sum()) for _, need in wanted), 0
     for cut, need in wanted:
         if not need.any():
@@ -73,7 +82,7 @@ def fetch_candles(
         job.fetch(cut, need)
         if progress is not None:
             progress(done, total)
-    return job.report()
+    return job.report(sum(months.absent(*cut) for cut in _by_month(first, last)))
 
 
 def fetch_funding(
@@ -145,12 +154,18 @@ class _Job:
     source: str
     revise: bool
     now: datetime
+    last: int  # the minute after the newest one that may be kept
+    newest: (
+        int  # open time of the newest candle there is, in the lake or in an answer; -1 without one
+    )
     asked: int = 0
     added: int = 0
     revised: int = 0
     gaps: list[Gap] = field(default_factory=list)
     odd: list[Problem] = field(default_factory=list)
     _rows: dict[int, Sequence[str]] = field(default_factory=dict)
+    _damaged: set[int] = field(default_factory=set)
+    _absent: list[np.ndarray] = field(default_factory=list)
     _saved: float = field(default_factory=time.monotonic)
 
     def fetch(self, cut: Run, need: np.ndarray) -> None:
@@ -165,10 +180,20 @@ class _Job:
         finally:  # whatever ended it: what has come is kept
             self._save()
         minutes = cut[0] + np.flatnonzero(need) * MINUTE_MS
-        minutes = minutes[minutes < to_ms(self.now) - SETTLED_MS]
+        self._absent.append(minutes[minutes < to_ms(self.now) - SETTLED_MS])
+        self._note_gaps()
+
+    def _note_gaps(self) -> None:
+        """Put on record what did not come and lies before something that did.
+
+        A minute that came damaged exists, and a stale answer only ends too early: neither is a gap.
+        """
+        minutes = np.setdiff1d(np.concatenate(self._absent), sorted(self._damaged))
+        known = minutes < self.newest
+        self._absent = [minutes[~known]]
         found = [
             Gap(begin, stop, self.now, self.source)
-            for begin, stop in joined_runs(minutes, MINUTE_MS, MINUTE_MS)
+            for begin, stop in joined_runs(minutes[known], MINUTE_MS, MINUTE_MS)
         ]
         self.lake.note_gaps(self.series, found)
         self.gaps += found
@@ -177,18 +202,25 @@ class _Job:
         """Ask for the needed minutes; those that come are needed no more. Returns what was wrong."""
         minutes, problems = cut[0] + np.flatnonzero(need) * MINUTE_MS, []
         for begin, stop in joined_runs(minutes, MINUTE_MS, PAGE * MINUTE_MS):
+            # the open one tells that those before it are closed
+            stop += MINUTE_MS if stop == self.last else 0
             for page in self.history.pages(self.series.symbol, begin, stop, mark=self.series.mark):
+                self.newest = max(self.newest, *page.rows, -1)
                 for open_ms, row in page.rows.items():
                     place = (open_ms - cut[0]) // MINUTE_MS
-                    if need[place]:
+                    if place < len(need) and need[place]:
                         need[place] = False
                         self._rows[open_ms] = row
+                        self._damaged.discard(open_ms)
+                self._damaged |= page.damaged
                 problems += page.problems
                 if time.monotonic() - self._saved > SAVE_EVERY_S:
                     self._save()
         return problems
 
     def _save(self) -> None:
+        if self.newest > to_ms(self.now) - OPEN_MS:
+            self._rows.pop(self.newest, None)
         if self._rows:
             candles = to_candles(self.series.symbol, self.series.market, self._rows)
             report = self.lake.write(
@@ -199,7 +231,8 @@ class _Job:
         self._rows = {}
         self._saved = time.monotonic()
 
-    def report(self) -> FetchReport:
+    def report(self, absent: int) -> FetchReport:
+        """`absent` minutes of the span are on record as those that the exchange does not have."""
         return FetchReport(
             market=self.series.market,
             symbol=self.series.symbol,
@@ -210,16 +243,26 @@ class _Job:
             gaps=tuple(str(gap) for gap in self.gaps),
             gap_rows=sum((gap.end_ms - gap.start_ms) // MINUTE_MS for gap in self.gaps),
             odd=tuple(problem.text for problem in self.odd),
+            absent=absent,
         )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Months:
     """What the lake holds of a series, seen by a fetch from `source`."""
 
     lake: Lake
     series: SeriesId
     source: str
+    newest: int = -1
+
+    def absent(self, start_ms: int, end_ms: int) -> int:
+        """How many minutes of the span are on record as those that `source` does not have."""
+        return sum(
+            max(min(gap.end_ms, end_ms) - max(gap.start_ms, start_ms), 0) // MINUTE_MS
+            for gap in self.lake.gaps(self.series)
+            if gap.source == self.source
+        )
 
     def wanted(self, start_ms: int, end_ms: int, revise: bool) -> np.ndarray:
         """(minutes,) bool: those to ask for. Raises `DataError` for candles of another venue, unless `revise`."""
@@ -230,6 +273,7 @@ class _Months:
                 need[first : max(gap.end_ms - start_ms, 0) // MINUTE_MS] = False
         for source, open_ms in self.lake.origins(self.series, start_ms, end_ms):
             places = (open_ms - start_ms) // MINUTE_MS
+            self.newest = max(self.newest, int(open_ms.max(initial=-1)))
             if _venue(source) == _venue(self.source):
                 need[places] = False
             elif not revise and need[places].any():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tgtqr_lib.clock import from_ms, iso, to_ms
-from tgtqr_lib.domain import MINUTE_MS, DataError, DomainError, Problem, StoreError
+from tgtqr_lib.domain import MINUTE_MS, Damaged, DataError, DomainError, Problem, StoreError
 from tgtqr_lib.market import duck, gaps, lake_check, sealed
 from tgtqr_lib.market.gaps import Gap
 from tgtqr_lib.market.reports import FundingSeries, FundingWrite, LakeReport
@@ -184,7 +184,7 @@ class FundingLake:
             try:
                 found, problem = sealed.look(path, sealed.sums(self.folder).get(path.name, ()))
                 if problem is not None:
-                    raise StoreError(problem.text)
+                    raise Damaged(problem.text)
                 rates = _content(path) if found else FundingRates.of(symbol, [], [], [], [])
             except (DataError, StoreError) as error:
                 if attempt == READ_ATTEMPTS:
@@ -245,7 +245,7 @@ def _compared(
             f"{rates.symbol} funding: the settlement of {iso(from_ms(rates.at_ms[row]))} is in the lake "
             f"as {_rate(old, there)} ({old.source[there]}) and came as {_rate(rates, row)} "
             f"({rates.source[row]}); {int(differs.sum()):,} such, expected none. Nothing was written; "
-            f"revise to let the new ones replace the old"
+            f"--revise lets the new ones replace the old"
         )
     return known, differs
 

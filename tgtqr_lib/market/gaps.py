@@ -7,12 +7,12 @@ them for ever and `data verify` can tell them from data that was never fetched.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from tgtqr_lib.clock import from_ms, iso, parse_time, to_ms
-from tgtqr_lib.domain import DomainError, StoreError
+from tgtqr_lib.domain import Damaged, DomainError, StoreError
 from tgtqr_lib.market import sealed
 
 GAPS = "gaps.csv"
@@ -28,6 +28,16 @@ class Gap:
     asked_at: datetime
     source: str
 
+    def without(self, start_ms: int, end_ms: int, source: str) -> list[Gap]:
+        """What is left of the gap of `source` outside [start_ms, end_ms)."""
+        if self.source != source:
+            return [self]
+        parts = (
+            replace(self, end_ms=min(self.end_ms, start_ms)),
+            replace(self, start_ms=max(self.start_ms, end_ms)),
+        )
+        return [part for part in parts if part.start_ms < part.end_ms]
+
     def __str__(self) -> str:
         return (
             f"{from_ms(self.start_ms):%Y-%m-%d %H:%M} to {from_ms(self.end_ms):%Y-%m-%d %H:%M} UTC"
@@ -39,7 +49,7 @@ def read(folder: Path, name: str = GAPS) -> tuple[Gap, ...]:
     path = folder / name
     _, problem = sealed.look(path, sealed.sums(folder).get(name, ()))
     if problem is not None:
-        raise StoreError(problem.text)
+        raise Damaged(problem.text)
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -29,12 +29,14 @@ class Page:
 
     rows      open time in ms -> Bybit's strings: open time, four prices, volume
     problems  what was wrong with rows that are left out
+    damaged   their open times, where those can be read: such a minute exists
     """
 
     start_ms: int
     end_ms: int
     rows: dict[int, Sequence[str]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    damaged: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +149,7 @@ class ExchangeHistory:
     def _page(self, symbol: str, start_ms: int, end_ms: int, mark: bool) -> Page:
         rows: dict[int, Sequence[str]] = {}
         problems: list[Problem] = []
+        damaged: set[int] = set()
         for row in self._klines(symbol, "1", start_ms, end_ms, MINUTE_MS, mark):
             problem = row_problem(symbol, row)
             if problem is None and rows.get(int(row[0]), row) != row:
@@ -157,7 +160,9 @@ class ExchangeHistory:
                 rows[int(row[0])] = row
             else:
                 problems.append(problem)
-        return Page(start_ms, end_ms, rows, tuple(problems))
+                if str(row[0]).isdecimal():
+                    damaged.add(int(row[0]))
+        return Page(start_ms, end_ms, rows, tuple(problems), frozenset(damaged))
 
     def _empty_stretch(
         self, symbol: str, low: int, high: int, mark: bool, newest_first: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tgtqr_lib.market.reports import ImportReport, Refusal
 from tgtqr_lib.market.sanity import (
     MINUTE_US,
     MISSING,
+    NOT_CLOSED,
     OTHER_UNIT,
     REASONS,
     REPEATED,
@@ -137,7 +139,7 @@ def _market(table: Table, given: str | None) -> tuple[str, tuple[str, ...]]:
     if len(named) != 1:
         found = f"names {' and '.join(sorted(named))}" if named else "does not say"
         raise DataError(
-            f"{table.path.name}: the market is not clear, the file {found}; say spot or linear"
+            f"{table.path.name}: the market is not clear, the file {found}; add --market spot or --market linear"
         )
     return named.pop(), ()
 
@@ -152,7 +154,9 @@ def _stored_names(table: Table, given: str | None) -> dict[str | None, str]:
     """A symbol in the file -> its name in the lake; None stands for rows that name no symbol."""
     names = [name for name in table.symbols if name is not None]
     if given is None and not names:
-        raise DataError(f"{table.path.name}: names no symbol; say which one it is, such as BTCUSDT")
+        raise DataError(
+            f"{table.path.name}: names no symbol; say which one it is, such as --symbol BTCUSDT"
+        )
     if given is not None and len(names) > 1:
         raise DataError(
             f"{table.path.name}: holds {', '.join(names)}; expected one to store as {given}"
@@ -161,7 +165,9 @@ def _stored_names(table: Table, given: str | None) -> dict[str | None, str]:
     if len(names) < len(table.symbols) or not names:
         stored[None] = given or names[0]  # its rows are refused when the others name theirs
     if odd := [name for name in stored.values() if not SYMBOL.fullmatch(name)]:
-        raise DataError(f"{table.path.name}: {odd[0]!r} is no symbol; say one like BTCUSDT instead")
+        raise DataError(
+            f"{table.path.name}: {odd[0]!r} is no symbol; say --symbol BTCUSDT, or whatever it is"
+        )
     return stored
 
 
@@ -173,6 +179,8 @@ def _judge(table: Table, name: str | None, symbol: str, market: str, source: str
     interval = _interval(f"{table.path.name}, {symbol}", time_us[readable])
     found = faults(time_us, rows.values, INTERVALS[interval] * MINUTE_US)
     reasons[readable] = found[readable]
+    closed_us = time_us + INTERVALS[interval] * MINUTE_US <= time.time_ns() // 1000
+    reasons[(reasons == 0) & ~closed_us] = NOT_CLOSED
     good = _in_order(time_us, reasons)
 
     values, rounded = {}, {}
@@ -283,7 +291,10 @@ def _judge_funding(table: Table, name: str | None, symbol: str, source: str | No
     with np.errstate(invalid="ignore"):
         units = np.rint(rows.values["rate"] * 10.0**RATE_DECIMALS)
         possible = np.abs(units) < 10**RATE_DECIMALS  # also false for NaN
-    texts = {1: "the rate is no fraction below 1", 2: f"the time is not a whole {minutes} minutes"}
+    texts = {
+        1: "the rate is not a finite fraction below 1",
+        2: f"the time is not a whole {minutes} minutes",
+    }
     odd = np.where(rows.time_us % (minutes * MINUTE_US) != 0, 2, 0)
     odd[~possible] = 1
     odd[~readable] = 0

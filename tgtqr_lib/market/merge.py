@@ -99,8 +99,8 @@ def stage(
                 f"{batch.series}: the candle of {iso(from_ms(batch.open_ms[row]))} is "
                 f"in the lake as {numbers(old, place)} ({source}) and came as "
                 f"{numbers(batch.values, row)} ({batch.sources[batch.origin[row]]}); "
-                f"{int(differs.sum()):,} such in {month}, expected none. Nothing was written; revise "
-                f"to let the new ones replace the old"
+                f"{int(differs.sum()):,} such in {month}, expected none. Nothing was written; "
+                f"--revise lets the new ones replace the old"
             )
     staged = Staged(month, len(batch), int((~known).sum()), int(differs.sum()))
     fresh = batch if not known.any() else batch[~known | differs]

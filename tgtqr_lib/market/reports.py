@@ -123,6 +123,7 @@ class FetchReport:
     added     how many came; `revised` of them replaced those of another venue
     gaps      stretches that the exchange does not have, new on record; `gap_rows` in all
     odd       rows that came and could not be, each as a sentence
+    absent    how many of the span are on record as those that the exchange does not have
     """
 
     market: str
@@ -134,6 +135,7 @@ class FetchReport:
     gaps: tuple[str, ...]
     gap_rows: int
     odd: tuple[str, ...]
+    absent: int = 0
 
     def __str__(self) -> str:
         things = "settlements" if self.kind == "funding" else "minutes"
@@ -141,6 +143,11 @@ class FetchReport:
         lines = [f"{self.symbol} {self.market}{kind}: {self.added:,} {things} added."]
         if self.asked == 0:
             lines = [f"{self.symbol} {self.market}{kind}: nothing was missing."]
+            if self.absent:
+                lines = [
+                    f"{self.symbol} {self.market}{kind}: nothing new; {self.absent:,} {things} are on record "
+                    "as those the exchange does not have (--retry asks again)."
+                ]
         if self.revised:
             lines.append(f"  {self.revised:,} of another venue replaced")
         if self.gaps:

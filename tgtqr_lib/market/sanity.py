@@ -27,6 +27,7 @@ OFF_GRID = 8
 REPEATED = 10
 UNREADABLE = 11
 OTHER_UNIT = 12
+NOT_CLOSED = 13
 REASONS = (
     "nothing is wrong",
     "a value is missing",
@@ -41,6 +42,7 @@ REASONS = (
     "an earlier row has the same time",
     "a value is not readable",
     "the time is in another unit than the file's other times",
+    "the candle is not closed yet, by this machine's clock",
 )
 
 

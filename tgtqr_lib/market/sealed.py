@@ -83,6 +83,9 @@ def look(path: Path, checksums: tuple[str, ...]) -> tuple[str | None, Problem | 
             return None, None
         text = f"is in {SUMS} but not there; restore it from a backup, or delete its line, {AGAIN}"
         return None, Problem("FILE_LOST", f"{path} {text}")
+    except IsADirectoryError:
+        text = "is a folder; expected a file. Move it elsewhere"
+        return None, Problem("STRANGE_FILE", f"{path} {text}")
     if not checksums:
         text = f"has no line in {SUMS}; delete it, {AGAIN}, or write its line if you trust it"
         return found, Problem("FILE_UNLISTED", f"{path} {text}")

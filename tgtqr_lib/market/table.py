@@ -101,7 +101,9 @@ def open_table(path: Path) -> Table:
         return _open_csv(path, cursor)
     with path.open("rb") as opened:
         if (head := opened.read(4)) != b"PAR1":
-            what = f"begins with {head!r}" if head else "is empty"
+            packed = head[:2] == b"\x1f\x8b" or head[:2] == b"PK"
+            what = "is packed (unpack it first)" if packed else f"begins with {head!r}"
+            what = what if head else "is empty"
             raise DataError(
                 f"{path.name}: is no Parquet file, it {what} (a CSV's name ends in .csv); {EXPECTED}"
             )
