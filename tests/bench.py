@@ -165,7 +165,9 @@ def idle(folder: Path, seconds: float = 60.0) -> tuple[float, float]:
     """MB (proportional set size) and per cent of a core of `tgtqr up` between two ticks."""
     environment = os.environ | {"TGTQR_HOME": str(folder / "up")}
     subprocess.run([TGTQR, "watch", "--once"], env=environment, check=True, capture_output=True)
-    with psutil.Popen([TGTQR, "up"], env=environment, stdout=subprocess.DEVNULL) as process:
+    with psutil.Popen(
+        [TGTQR, "up", "--no-page"], env=environment, stdout=subprocess.DEVNULL
+    ) as process:
         try:
             time.sleep(8)  # the start is over
             before = sum(process.cpu_times()[:2])
@@ -291,6 +293,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         print(line("its whole command, 1,051,200 rows", commands, "s", None))
         print(line("a month of two symbols fetched", month_fetched(folder, options.runs), "s", 60))
+        sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        from tests.bench_page import figures
+
+        for row in figures(folder, options.runs):
+            print(line(*row))
         if options.demos:
             demos = [demo(folder, 96) for _ in range(options.demos)]
             print(line("demo of 96 ticks", [took for took, _ in demos], "s", 180))

@@ -17,6 +17,7 @@ COMMANDS = {
     "tick": "one tick now or --at ISO",
     "watch": "the minute monitor (--once for cron)",
     "up": "scheduler and watch in the foreground",
+    "dashboard": "the page in a browser (--port)",
     "stop": "stop at once",
     "arm": "allow trading again (--reason)",
     "account": "show | new (--reason)",

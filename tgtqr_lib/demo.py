@@ -12,8 +12,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tgtqr_lib import books, gate, journal
-from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, from_ms, to_ms
+from tgtqr_lib import books, gate, journal, latch
+from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, floor_minute, from_ms, to_ms
 from tgtqr_lib.desk import Desk, open_desk, situation
 from tgtqr_lib.domain import DataError, DomainError, StoreError
 from tgtqr_lib.home import Home
@@ -94,6 +94,14 @@ class Demo:
             pass  # the minutes after the last tick
         self._add_up()
         self.summary.wall_s = time.monotonic() - began
+
+    def attend(self) -> None:
+        """After the last tick: let a minute pass, with its beat, when a stop left something to sell."""
+        desk = self.desk
+        if latch.stopped_because(desk.home) and situation(desk, desk.clock.now()).portfolio.held:
+            minute = floor_minute(desk.clock.now()) + MINUTE
+            desk.clock.move_to(minute + timedelta(seconds=FIRST_START_S))
+            beat(desk)
 
     def _arm(self, boundary: datetime) -> None:
         """A beat in the minute before the first tick, and an armed gate."""

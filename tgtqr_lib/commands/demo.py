@@ -1,20 +1,26 @@
 """Play a simulated trading day, tick by tick, each tick an executed notebook in outputs/demo/outputs/ticks/.
 
 Everything is real but the exchange: ccxt over HTTP to the simulator on this machine, papermill, the ledger.
-No network, no keys, no account. Each demo begins afresh.
+No network, no keys, no account. Each demo begins afresh. In a terminal its page is served meanwhile, and
+afterwards until Ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from tgtqr_lib.clock import check_boundary, parse_time
 from tgtqr_lib.commands.output import json_option, print_json
+from tgtqr_lib.commands.running import page_beside, port_option
 from tgtqr_lib.domain import DomainError
 from tgtqr_lib.home import Home
+
+LOOK_S = 1.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="the first tick (2025-06-01, or the first whole day of FILE)",
     )
+    port_option(parser)
     json_option(parser)
 
 
@@ -45,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     from tgtqr_lib.demo import open_demo
     from tgtqr_lib.desk import one_at_a_time
 
+    port = options.port if sys.stdout.isatty() and not options.json else None
     outputs = Home.find(options.home).outputs
     outputs.mkdir(parents=True, exist_ok=True)
     with (
@@ -52,14 +60,33 @@ def run(options: argparse.Namespace) -> int:
         open_demo(
             Home(outputs / "demo"), seed=options.seed, candles=options.candles, first=first
         ) as demo,
+        page_beside(Home(outputs / "demo"), port, _tell),
     ):
         _play(demo, options)
-    if options.json:
-        print_json(demo.summary.plain())
-    else:
-        print("\n".join(_page(demo.summary)))
+        if options.json:
+            print_json(demo.summary.plain())
+        else:
+            print("\n".join(_page(demo.summary)), flush=True)
+        if port is not None:
+            _stay(demo)
     states = {result.state for result in demo.summary.results}
     return 0 if states <= {"done", "refused"} else 1
+
+
+def _tell(text: str) -> None:
+    """Say something above the bar."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)
+
+
+def _stay(demo) -> None:
+    """Leave the page up until Ctrl-C; a stop from it still sells what is held."""
+    print("\nthe page stays until Ctrl-C", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            demo.attend()
+            time.sleep(LOOK_S)
 
 
 def _play(demo, options: argparse.Namespace) -> None:

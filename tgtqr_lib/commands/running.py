@@ -1,21 +1,23 @@
-"""What `tgtqr up` and `tgtqr watch` share: jobs in the background, one line on the screen, a clean end."""
+"""What `tgtqr up`, `watch` and `demo` share: jobs in the background, the page, one line, a clean end."""
 
 from __future__ import annotations
 
+import argparse
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tgtqr_lib import journal, settings
 from tgtqr_lib.desk import make_folders
-from tgtqr_lib.domain import DomainError
+from tgtqr_lib.domain import DomainError, TgtqrError
 from tgtqr_lib.home import Home
 from tgtqr_lib.market.embedded import running_market
 from tgtqr_lib.up import running, status_line
 
 LINE_S = 1.0
+PAGE_END_S = 20.0
 
 
 class Screen:
@@ -54,8 +56,49 @@ def ended_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def run_until_stopped(home: Home, *, ticks: bool, rate: float) -> int:
-    """Run the jobs of `home` in the foreground until a signal; a tick under way ends first."""
+@contextmanager
+def page_beside(home: Home, port: int | None, told: Callable[[str], None]) -> Iterator[None]:
+    """Serve the dashboard of `home` beside the block; `told` hears its link, or why there is none.
+
+    It starts in its own time, and one that does not start harms nothing. Without a port there is no page.
+    """
+    if port is None:
+        yield
+        return
+    from tgtqr_lib.dashboard.child import start
+
+    ended = threading.Event()
+
+    def serve() -> None:
+        try:
+            with start(home, port) as link:
+                told(f"dashboard: {link}")
+                ended.wait()
+        except TgtqrError as error:
+            told(f"no dashboard: {error}")
+
+    server = threading.Thread(target=serve, name="dashboard", daemon=True)
+    server.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        server.join(PAGE_END_S)
+
+
+def port_option(parser: argparse.ArgumentParser) -> None:
+    """Declare `--port` and `--no-page`."""
+    parser.add_argument("--port", type=int, default=5000, help="of the page (5000)")
+    parser.add_argument(
+        "--no-page", dest="port", action="store_const", const=None, help="serve no page"
+    )
+
+
+def run_until_stopped(home: Home, *, ticks: bool, rate: float, port: int | None = None) -> int:
+    """Run the jobs of `home` in the foreground until a signal; a tick under way ends first.
+
+    port  of the dashboard, None for none
+    """
     if not 0 < rate <= 3600:
         raise DomainError(f"--rate {rate:g}: expected more than 0, at most 3600")
     make_folders(home)
@@ -65,6 +108,7 @@ def run_until_stopped(home: Home, *, ticks: bool, rate: float) -> int:
         ended_by_signals() as ended,
         running_market(home, chosen, rate) as chosen,
         running(home, chosen, ticks=ticks, told=screen.tell) as jobs,
+        page_beside(home, port, screen.tell),
     ):
         what = "scheduler and watch" if ticks else "watch"
         screen.tell(f"{what} for {home.root}; Ctrl-C ends it")

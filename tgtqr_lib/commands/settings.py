@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from tgtqr_lib import controls, gate, journal, ledger, settings
@@ -31,22 +32,34 @@ LOOK_BACK = timedelta(days=1)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=["show", "change", "loosen", "reset"])
-    parser.add_argument("names", nargs="*", metavar="NAME[=VALUE]", help="as show lists them")
-    parser.add_argument("--reason", help="kept with the change (required with loosen)")
-    parser.add_argument(
-        "--preview",
-        action="store_true",
-        help="show before, after and the last 24 h; change nothing",
-    )
-    by_option(parser)
-    json_option(parser)
+    actions = parser.add_subparsers(dest="what", required=True, metavar="show|change|loosen|reset")
+    texts = {
+        "show": "List every value in force, its range, and where it comes from.",
+        "change": "Change parameters, the order target, or tighten limits; holds from the next tick.",
+        "loosen": "Raise limits back, from the next UTC day on; needs a reason.",
+        "reset": "Let the settings file decide again.",
+    }
+    for name, text in texts.items():
+        action = actions.add_parser(name, help=text, description=text)
+        # the home may be named before the action or after it
+        action.add_argument(
+            "--home", type=Path, default=argparse.SUPPRESS, help="where data/ and outputs/ lie"
+        )
+        if name != "show":
+            metavar = "NAME" if name == "reset" else "NAME=VALUE"
+            action.add_argument("names", nargs="+", metavar=metavar, help="as show lists them")
+            action.add_argument("--reason", help="kept with the change")
+            action.add_argument(
+                "--preview",
+                action="store_true",
+                help="show before, after and the last 24 h; change nothing",
+            )
+            by_option(action)
+        json_option(action)
 
 
 def run(options: argparse.Namespace) -> int:
     home = Home.find(options.home)
-    if options.what == "show" and options.names:
-        raise DomainError(f"settings show {options.names[0]}: expected no names")
     wanted = {} if options.what == "show" else _wanted(options)
     with open_desk(home, settings.load(home)) as desk:
         journal.start(home)
