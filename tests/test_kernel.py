@@ -1,5 +1,6 @@
 """Kernels start ahead, know nothing of their surroundings, and leave nothing behind."""
 
+import contextlib
 import json
 import os
 import tempfile
@@ -111,6 +112,23 @@ def test_a_pool_that_is_closed_leaves_no_kernel_and_no_socket(tmp_path, short_fo
         assert list(folder.iterdir()) and _alive(pid)
     assert list(folder.iterdir()) == []
     assert not Path(f"/proc/{pid}").exists() or not _alive(pid)
+
+
+def test_runs_leave_no_thread_and_no_open_file(tmp_path, pool):
+    def left():
+        return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
+
+    good = page(tmp_path, "x")
+    (tmp_path / "bad").mkdir()
+    bad = page(tmp_path / "bad", "1 / 0")
+    target = tmp_path / "out.ipynb"
+    seen = []
+    for source in (good, bad, good, bad):
+        with contextlib.suppress(NotebookFailed):
+            run_notebook(source, target, {"x": 2}, pool, cell_timeout_s=30)
+        seen.append(left())
+    # a running kit makes 35,000 ticks a year, and a process may have 1024 files
+    assert seen[1] == seen[2] == seen[3]
 
 
 def test_a_kernel_that_cannot_start_is_an_error_of_that_run_alone(tmp_path, monkeypatch):

@@ -91,9 +91,17 @@ def _start_kernel(folder: Path) -> Any:
             argv = [sys.executable, "-c", START, "-f", "{connection_file}"]
             return KernelSpec(argv=argv, display_name="Python 3 (ipykernel)", language="python")
 
+    class Manager(KernelManager):
+        """Remembers its clients: nbclient leaves that of a manager it did not make, threads and all."""
+
+        def client(self, **how: Any) -> Any:
+            made = super().client(**how)
+            self.clients.append(made)
+            return made
+
     _clean_up()
     sockets = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=_short_folder()))
-    manager = KernelManager(
+    manager = Manager(
         kernel_name="python3",
         kernel_spec_manager=OwnSpec(),
         client_class="jupyter_client.asynchronous.client.AsyncKernelClient",
@@ -102,7 +110,7 @@ def _start_kernel(folder: Path) -> Any:
         ip=str(sockets / "kernel"),
         connection_file=str(sockets / "connection.json"),
     )
-    manager.sockets = sockets
+    manager.sockets, manager.clients = sockets, []
     environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     manager.start_kernel(
         stdout=subprocess.DEVNULL,  # what it says there concerns its maker alone
@@ -133,7 +141,11 @@ def _clean_up() -> None:
 
 
 def end(manager: Any) -> None:
-    """Kill a kernel, which has nothing to save, and remove its sockets."""
+    """Kill a kernel, which has nothing to save, close its clients, and remove its sockets."""
+    for client in manager.clients:
+        with contextlib.suppress(Exception):
+            client.stop_channels()
+            client.context.destroy(linger=0)
     with contextlib.suppress(Exception):
         manager.shutdown_kernel(now=True)
     shutil.rmtree(manager.sockets, ignore_errors=True)
