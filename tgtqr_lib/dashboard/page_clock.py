@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.request
-from collections import deque
 from datetime import datetime
 
 from tgtqr_lib.clock import from_ms, parse_time
@@ -15,7 +13,6 @@ from tgtqr_lib.market.exchange_clock import ExchangeClock
 from tgtqr_lib.settings import Settings
 
 TIMEOUT_S = 3.0
-WATCHED_S = 10.0  # of the embedded clock, to see how fast it runs
 
 
 def page_clock(home: Home, settings: Settings) -> ExchangeClock | EmbeddedClock:
@@ -28,31 +25,19 @@ def page_clock(home: Home, settings: Settings) -> ExchangeClock | EmbeddedClock:
 
 
 class EmbeddedClock:
-    """The clock of the embedded simulator, read from where the commands keep it."""
+    """The clock of the embedded simulator, read from where the commands keep it, at least once a second."""
+
+    rate = 0.0  # it goes in steps, so between two looks it stands
 
     def __init__(self, home: Home) -> None:
         self._path = home.data / "simulator.json"
-        self._seen: deque[tuple[float, datetime]] = deque()
 
     def now(self) -> datetime:
         """Where the clock stands. Raises `StoreError` while no command has set it."""
         try:
-            shown = parse_time(json.loads(self._path.read_text("utf-8"))["time"])
+            return parse_time(json.loads(self._path.read_text("utf-8"))["time"])
         except (OSError, ValueError, KeyError, TypeError, TgtqrError):
             raise StoreError("the simulator's clock was not set yet") from None
-        here = time.monotonic()
-        self._seen.append((here, shown))
-        while here - self._seen[0][0] > WATCHED_S:
-            self._seen.popleft()
-        return shown
-
-    @property
-    def rate(self) -> float:
-        """Exchange seconds a second over the last ten; 0 while it stands."""
-        if len(self._seen) < 2:
-            return 0.0
-        (then, first), (here, last) = self._seen[0], self._seen[-1]
-        return round((last - first).total_seconds() / max(here - then, 1e-3), 1)
 
 
 def _asked(host: str) -> datetime:

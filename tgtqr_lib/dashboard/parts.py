@@ -54,12 +54,14 @@ def empty(text: str) -> str:
 
 
 def when(moment: datetime | str | None, *, day: bool = False) -> str:
-    """A time in UTC; the page puts the reader's own beside it."""
+    """A time in UTC; the page puts the reader's own beside it. A phone has no room for the date."""
     if moment is None:
         return DASH
     text = moment if isinstance(moment, str) else iso(moment.replace(microsecond=0))
-    shown = text[:16].replace("T", " ") if day else text[11:19]
-    return f'<time datetime="{esc(text)}">{esc(shown)} UTC</time>'
+    if not day:
+        return f'<time datetime="{esc(text)}">{esc(text[11:19])} UTC</time>'
+    date, minute = f'<span class="on-wide">{esc(text[:10])} </span>', esc(text[11:16])
+    return f'<time datetime="{esc(text)}">{date}{minute}<span class="on-wide"> UTC</span></time>'
 
 
 def money(amount: str | Decimal | None, *, signed: bool = False, digits: int = 4) -> str:

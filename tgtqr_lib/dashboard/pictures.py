@@ -52,14 +52,15 @@ STYLE = {
     "legend.frameon": False,
     "axes.xmargin": 0.01,
 }
-GAP_MS = 60_000
+STEP_MS = 60_000
+GAP_MS = 180_000  # further apart than this, and the line is broken
 POINTS = 700  # of a line, more than its pixels
 HOURS = (0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 720)
 
 
 @dataclass(frozen=True)
 class Line:
-    """Values (n,) float64 at `times` (n,) int64 ms; NaN breaks the line, and so does a missing minute."""
+    """Values (n,) float64 at `times` (n,) int64 ms; NaN breaks the line, and so do missing minutes."""
 
     name: str
     times: np.ndarray
@@ -70,7 +71,7 @@ class Line:
     def broken(self) -> tuple[np.ndarray, np.ndarray]:
         """Times in hours since the epoch and values, a NaN in every gap; few enough to be drawn."""
         rows = _telling(self.values, POINTS)
-        apart = np.diff(self.times[rows]) > GAP_MS * np.maximum(np.diff(rows), 1)
+        apart = np.diff(self.times[rows]) > GAP_MS + STEP_MS * np.diff(rows)
         holes = np.flatnonzero(apart) + 1
         times = np.insert(self.times[rows].astype(float), holes, np.nan)
         return times / 3_600_000, np.insert(self.values[rows].astype(float), holes, np.nan)
@@ -143,7 +144,7 @@ def price_chart(symbol: str, lines: Sequence[Line], fills: Sequence[Fill], band_
         for line in lines:
             _plot(axes, line)
         _marks(axes, fills, close)
-        _money_axis(axes, "USDT", narrow)
+        _money_axis(axes, "", narrow)
         _time_axis(axes, close.times, narrow)
         handles = axes.get_lines()[: len(lines)]
         axes.legend(

@@ -81,7 +81,7 @@ class Controls:
             ]
             for r in rows
         ]
-        body = table(("name", "in force", "allowed here", "from"), shown, numbers="-n-W")
+        body = table(("name", "in force", "allowed here", "from"), shown, numbers="-nWW")
         body += _history(seen) if seen.controls else ""
         note = (
             "A change takes effect at the next tick and is kept in the ledger. Here limits can only be tightened; "

@@ -36,7 +36,7 @@ def html(seen: Snapshot) -> str:
         "Each tick is a link to its archived notebook. Prices in USDT, distance of the close from the mean in "
         "basis points."
     )
-    return card(TITLE, table(head, rows, numbers="---NNn-") + quiet(seen), note=note, wide=True)
+    return card(TITLE, table(head, rows, numbers="---NNN-") + quiet(seen), note=note, wide=True)
 
 
 def _rows(tick: dict[str, Any]) -> list[list[str]]:

@@ -31,7 +31,8 @@ def _symbol(seen: Snapshot, symbol: str, span: str) -> str:
     rows = times > since
     lines = [Line(one.name, times[rows], one.values[rows], one.colour, one.dashed) for one in lines]
     fills = [f for f in seen.fills if f.symbol == symbol and to_ms(f.at) > since]
-    return card(symbol, price_chart(symbol, lines, fills, plan.get("band_bps", 0)))
+    picture = price_chart(symbol, lines, fills, plan.get("band_bps", 0))
+    return card(symbol, picture, note="Price in USDT. ▲ bought, ▼ sold.")
 
 
 def trailing_mean(times: np.ndarray, closes: np.ndarray, window: int) -> np.ndarray:
