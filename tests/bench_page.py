@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sqlite3
 import statistics
 import subprocess
@@ -100,6 +101,9 @@ def figures(folder: Path, runs: int) -> list[tuple[str, list[float], str, float 
                     colds.append(time.perf_counter() - began)
         rows.append(("page: first section, cold kernel", colds, "s", 8.0))
         rows.append(("page: tap on STOP to the latch", stops(folder, runs, browser), "s", 1.0))
+        rows.append(
+            ("page: STALE after the server died", staleness(home, min(runs, 3), browser), "s", 5.0)
+        )
         rows += memory(folder, browser)
     return rows
 
@@ -132,6 +136,19 @@ def stops(folder: Path, runs: int, browser) -> list[float]:
             visit.page.evaluate("document.getElementById('stop').click()")
             until((home.control / "STOP").exists, 0.002)
             took.append(time.perf_counter() - began)
+    return took
+
+
+def staleness(home: Home, runs: int, browser) -> list[float]:
+    """Seconds from the server's death to the word STALE."""
+    took = []
+    for _ in range(runs):
+        with (
+            serving(home.root, TGTQR_DASHBOARD_NOTEBOOK=PAGE) as served,
+            visiting(browser, served.link) as visit,
+        ):
+            os.kill(served.process.pid, signal.SIGKILL)
+            took.append(until(lambda visit=visit: visit.page.locator("body.stale").count()))
     return took
 
 
