@@ -24,6 +24,8 @@ COMMANDS = {
     "settings": "show | change | loosen | reset parameters and limits",
     "status": "gate, positions, limits, last tick, health",
     "data": "fetch | import | verify candles and funding",
+    "backtest": "one strategy over history",
+    "sweep": "a grid of parameters over history",
     "simulator": "the Bybit v5 server",
     "ledger": "verify | show",
     "schedule": "install | remove | show (cron)",

@@ -8,7 +8,7 @@ import numpy as np
 
 from tgtqr_lib.domain import History
 from tgtqr_lib.signals.moving_average import long_flat_hold
-from tgtqr_lib.strategies.strategy import Parameter, Strategy
+from tgtqr_lib.strategies.strategy import MeanBand, Parameter, Strategy
 
 LOOKBACK = 60  # minutes
 
@@ -44,4 +44,5 @@ STRATEGY = Strategy(
         "window": Parameter(LOOKBACK, 2, 1440, "minutes", "closes in the mean"),
         "band_bps": Parameter(0, 0, 1000, "basis points", "half-width of the band that holds"),
     },
+    fast=MeanBand(window="window", band_bps="band_bps"),
 )

@@ -23,6 +23,20 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class MeanBand:
+    """A declaration: `targets` compares the close with the mean of the last closes and a band around it.
+
+    Long above mean x (1 + band), flat below mean x (1 - band), hold between and on the edges, over as many
+    closes as the lookback says. The backtest has a quick and exact way for this shape.
+
+    window, band_bps  names of the parameters
+    """
+
+    window: str
+    band_bps: str
+
+
+@dataclass(frozen=True, slots=True)
 class Strategy:
     """A named strategy.
 
@@ -32,6 +46,8 @@ class Strategy:
     reference   (history, **parameters) -> the price in steps that the last close is compared with,
                 exact; None when the history is too short
     parameters  name -> Parameter
+    fast        the shape of `targets`, when it is one that a backtest can compute quickly; it never
+                changes a result
     """
 
     name: str
@@ -40,6 +56,7 @@ class Strategy:
     lookback: Callable[..., int]
     reference: Callable[..., Fraction | None]
     parameters: Mapping[str, Parameter]
+    fast: MeanBand | None = None
 
     def __call__(self, history: History, **parameters: int) -> np.ndarray:
         """The targets of every row of `history` for checked `parameters`."""

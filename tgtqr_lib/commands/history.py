@@ -1,0 +1,111 @@
+"""The candles that `backtest` and `sweep` read: a file, or the lake; and the terms that both take."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tgtqr_lib.domain import DataError, DomainError, Limits, Plan
+from tgtqr_lib.home import Home
+from tgtqr_lib.limits import COLLAR_BPS, HARD, ORDER_TARGET_USDT, SYMBOLS
+from tgtqr_lib.strategies import strategy_named
+
+MARKETS = ("spot", "linear")
+
+
+def history_options(parser: argparse.ArgumentParser) -> None:
+    """Declare where the candles come from and on what terms they are traded."""
+    parser.add_argument("--symbol", choices=SYMBOLS, default=SYMBOLS[0], help="(BTCUSDT)")
+    parser.add_argument(
+        "--candles",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="Parquet of one-minute candles; without it the lake, data/candles/",
+    )
+    parser.add_argument("--market", choices=MARKETS, default="spot", help="(spot)")
+    parser.add_argument("--from", dest="start", metavar="DATE", help="first minute; default: all")
+    parser.add_argument("--to", dest="end", metavar="DATE", help="up to, not including")
+    parser.add_argument("--strategy", default="ma_trend", help="(ma_trend)")
+    parser.add_argument(
+        "--limits", choices=["on", "off"], default="on", help="off labels the result so (on)"
+    )
+    parser.add_argument("--spread-bps", default="1", metavar="BPS", help="ask over bid (1)")
+
+
+def bars_of(options: argparse.Namespace) -> Any:
+    """The candles that the options name, as `Bars`. Raises `DataError` when there are none."""
+    from tgtqr_lib.backtest import Bars
+    from tgtqr_lib.clock import parse_time, to_ms
+
+    start = to_ms(parse_time(options.start)) if options.start else 0
+    end = to_ms(parse_time(options.end)) if options.end else 253_402_300_800_000
+    if start >= end:
+        raise DomainError(f"--from {options.start} is not before --to {options.end}")
+    if options.candles is None:
+        from tgtqr_lib.clock import from_ms
+        from tgtqr_lib.market.candles import Lake
+
+        lake = Lake(Home.find(options.home).candles)
+        span_of = from_ms(start), from_ms(min(end, 253_402_300_799_999))
+        seen = lake.columns(options.symbol, *span_of, market=options.market)
+        where = f"the lake has no candle of {options.symbol} {options.market}"
+        found = Bars.of(seen) if len(seen) else None
+    else:
+        from tgtqr_lib.market.recorded import RecordedSource
+
+        for path in options.candles:
+            if not path.is_file():
+                raise DataError(f"--candles {path}: there is no such file")
+        source = RecordedSource(*options.candles)
+        rows = source.candles(options.symbol, start, end)
+        columns = (np.ascontiguousarray(rows[name]) for name in ("open_ms", "open", "close"))
+        decimals = source.price_decimals(options.symbol)
+        where = f"{options.candles[0].name} has no candle of {options.symbol}"
+        found = Bars(options.symbol, decimals, *columns, options.market) if len(rows) else None
+    if found is None:
+        span = f" from {options.start or 'the beginning'} to {options.end or 'the end'}"
+        raise DataError(f"{where}{span}; `tgtqr data fetch` or `data import` brings some")
+    return found
+
+
+def plan_of(options: argparse.Namespace, parameters: dict[str, int]) -> Plan:
+    """What is to be done, checked. Raises `DomainError` for what the strategy does not have."""
+    strategy = strategy_named(options.strategy)
+    return Plan(strategy.name, strategy.checked(parameters), ORDER_TARGET_USDT, COLLAR_BPS)
+
+
+def limits_of(options: argparse.Namespace) -> Limits | None:
+    return HARD if options.limits == "on" else None
+
+
+def spread_of(options: argparse.Namespace) -> Decimal:
+    try:
+        return Decimal(options.spread_bps)
+    except InvalidOperation:
+        raise DomainError(f"--spread-bps {options.spread_bps}: expected a number") from None
+
+
+def assigned(words: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` words as a mapping. Raises `DomainError` for anything else."""
+    found: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise DomainError(f"{word}: expected NAME=VALUE, as in window=60")
+        if name in found:
+            raise DomainError(f"{name} stands twice; expected each name once")
+        found[name] = value
+    return found
+
+
+def whole(name: str, text: str) -> int:
+    """`text` as a whole number. Raises `DomainError` naming the parameter."""
+    if not text.lstrip("-").isascii() or not text.lstrip("-").isdigit():
+        raise DomainError(f"{name}={text}: expected a whole number")
+    return int(text)
