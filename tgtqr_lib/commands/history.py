@@ -24,9 +24,9 @@ def history_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--candles",
         type=Path,
-        nargs="+",
+        action="append",
         metavar="FILE",
-        help="Parquet of one-minute candles; without it the lake, data/candles/",
+        help="Parquet of one-minute candles, may be repeated; without it the lake, data/candles/",
     )
     parser.add_argument("--market", choices=MARKETS, default="spot", help="(spot)")
     parser.add_argument("--from", dest="start", metavar="DATE", help="first minute; default: all")

@@ -1,0 +1,121 @@
+"""`tgtqr backtest` and `tgtqr sweep`: the same figures as the library's, and a sentence for bad input."""
+
+import json
+import re
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.backtest import reference
+from tests.backtest.agree import reference_terms
+from tests.backtest.series import a_plan, random_walk
+from tgtqr_lib import cli
+from tgtqr_lib.limits import HARD
+
+SHORT = 1500  # minutes
+
+
+@pytest.fixture
+def walk():
+    return random_walk(SHORT, seed=5)
+
+
+@pytest.fixture
+def file(tmp_path, walk):
+    """The walk as a file of one-minute candles."""
+    frame = pd.DataFrame({"ts": pd.to_datetime(walk.open_ms, unit="ms", utc=True)})
+    for name in ("open", "high", "low", "close"):
+        frame[name] = getattr(walk, name) / 10.0**walk.decimals
+    frame["volume"], frame["symbol"] = 1.0, walk.symbol
+    con = duckdb.connect()
+    con.register("candles", frame)
+    con.execute(f"COPY candles TO '{tmp_path}/walk.parquet' (FORMAT parquet)")
+    return tmp_path / "walk.parquet"
+
+
+def said(capsys, *words) -> dict:
+    assert cli.main([str(word) for word in words]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_trades_are_those_of_an_independent_loop(capsys, file, walk):
+    facts = said(capsys, "backtest", "--candles", file, "window=30", "band_bps=2", "--json")
+    plan = a_plan(window=30, band_bps=2)
+    expected = reference.backtest(*reference_terms({walk.symbol: walk}, plan, HARD))
+    found = [(t["entry_price"], t["exit_price"], t["fees"], t["pnl"]) for t in facts["trades"]]
+    told = [
+        tuple(float(figure) for figure in (trade[4], trade[5], trade[6], trade[7]))
+        for trade in expected.trades
+    ]
+    assert len(found) == len(told) > 5
+    np.testing.assert_array_equal(np.array(found, dtype=float), np.array(told))
+    keys = "symbol strategy params bars gaps trades metrics equity_end wall_s"
+    assert set(keys.split()) <= set(facts)
+    assert all({"value", "unit"} <= set(one) for one in facts["metrics"].values())
+
+
+def test_limits_off_is_said_on_every_result(capsys, file):
+    facts = said(capsys, "backtest", "--candles", file, "--limits", "off", "--json")
+    assert any("limits off" in label for label in facts["labels"])
+    assert cli.main(["backtest", "--candles", str(file), "--limits", "off"]) == 0
+    assert "limits off" in capsys.readouterr().out
+
+
+def test_trades_and_page_are_written(capsys, file, tmp_path):
+    page, trades = tmp_path / "run.html", tmp_path / "trades.parquet"
+    facts = said(
+        capsys, "backtest", "--candles", file, "--html", page, "--trades", trades, "--json"
+    )
+    assert len(duckdb.read_parquet(str(trades)).fetchall()) == len(facts["trades"])
+    text = page.read_text("utf-8")
+    assert "ma_trend" in text and not re.search(r"""(src|href)=["']?(https?:)?//""", text)
+
+
+def test_a_sweep_holds_what_single_runs_say(capsys, file, tmp_path):
+    out = tmp_path / "sweep.parquet"
+    words = ("sweep", "--candles", file, "window=20:40:10", "band_bps=0,3", "--out", out, "--json")
+    facts = said(capsys, *words)
+    assert (facts["combinations"], facts["file"]) == (6, str(out))
+    rows = duckdb.read_parquet(str(out)).fetchdf()
+    assert list(zip(rows["window"], rows["band_bps"], strict=True)) == [
+        (20, 0), (20, 3), (30, 0), (30, 3), (40, 0), (40, 3),
+    ]  # fmt: skip
+    one = said(capsys, "backtest", "--candles", file, "window=30", "band_bps=3", "--json")
+    assert f"{rows['pnl'][3]:.8f}" == f"{float(one['pnl']):.8f}"
+    assert rows["trades"][3] == len(one["trades"])
+    best = max(rows["pnl"])
+    assert float(facts["best"][0]["pnl"]) == pytest.approx(best, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "words, code, sentence",
+    [
+        (["backtest", "windoo=3"], 2, "unknown parameter 'windoo'"),
+        (["backtest", "window=9999"], 2, "expected 2 to 1440"),
+        (["backtest", "window=x"], 2, "window=x: expected a whole number"),
+        (["backtest", "window"], 2, "expected NAME=VALUE"),
+        (["backtest", "--strategy", "nope"], 2, "expected one of ['ma_trend']"),
+        (["backtest", "--symbol", "ETHUSDT"], 4, "ETHUSDT: not in recorded candles"),
+        (["backtest", "--from", "2030-01-01"], 4, "from 2030-01-01"),
+        (["backtest", "--from", "2026-02-01", "--to", "2026-01-01"], 2, "is not before"),
+        (["backtest", "--spread-bps", "wide"], 2, "--spread-bps wide"),
+        (["sweep", "window=30:20"], 2, "holds no number"),
+        (["sweep", "window=1:5"], 2, "expected 2 to 1440"),
+        (["sweep", "window=2:1440", "band_bps=0:1000", "window=3"], 2, "stands twice"),
+        (["sweep", "window=2:1440:1:1"], 2, "FIRST:LAST"),
+    ],
+)
+def test_bad_input_gets_a_sentence(capsys, file, words, code, sentence):
+    given = [words[0], "--candles", str(file), *words[1:]]
+    assert cli.main(given) == code
+    shown = capsys.readouterr()
+    assert sentence in shown.err and shown.out == ""
+
+
+def test_a_file_that_is_not_there_and_an_empty_lake(capsys, tmp_path):
+    assert cli.main(["backtest", "--candles", str(tmp_path / "no.parquet")]) == 4
+    assert "there is no such file" in capsys.readouterr().err
+    assert cli.main(["backtest", "--home", str(tmp_path / "new")]) == 4
+    assert "data fetch" in capsys.readouterr().err
