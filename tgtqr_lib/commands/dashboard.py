@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from tgtqr_lib import journal
+from tgtqr_lib.domain import DomainError
 from tgtqr_lib.home import Home
 
 
@@ -40,7 +41,10 @@ def _password() -> int:
 
     from tgtqr_lib.dashboard.auth import new_password_line
 
-    line = new_password_line(getpass("New password: "), getpass("The same again: "))
+    try:
+        line = new_password_line(getpass("New password: "), getpass("The same again: "))
+    except EOFError:
+        raise DomainError("the input ended; expected a password, and the same again") from None
     print("Put this line into the file .env of your home or of the project:")
     print(line)
     return 0

@@ -77,6 +77,8 @@ def is_loopback(host: str) -> bool:
 @contextlib.contextmanager
 def listening(host: str, port: int) -> Any:
     """A listening socket. Raises `DomainError` when `host` or `port` cannot be had."""
+    if not 0 <= port <= 65535:
+        raise DomainError(f"--port {port}: expected 0 to 65535")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -39,6 +39,8 @@ class Controls:
         self.confirm = _button("Confirm the change", "warning", self._change)
         self.cancel = _button("Cancel", "", self._cancel)
         self._pending: list[str] = []
+        self._known: Mapping[str, str] = {}  # the values in force, as last seen
+        self._question = 0  # counts what was asked: only the newest is answered
         self.reason = widgets.Text(description="Reason for arming again")
         self.arm = _button("Arm again …", "", self._ask_to_arm)
         self.arm_really = _button("Yes, allow entries again", "danger", self._arm)
@@ -65,13 +67,14 @@ class Controls:
         for row in rows:
             name = row["name"]
             if name not in self.fields:
-                self.fields[name] = widgets.Text(
+                self.fields[name] = field = widgets.Text(
                     value=row["value"], description=f"{name}, {_range(row)}"
                 )
+                field.observe(self._edited, "value")
                 self.form.children = tuple(self.fields.values())
             elif not self._pending and self.fields[name].value == self._known.get(name):
                 self.fields[name].value = row["value"]
-        self._known: Mapping[str, str] = {row["name"]: row["value"] for row in rows}
+        self._known = {row["name"]: row["value"] for row in rows}
         shown = [
             [
                 f"<code>{esc(r['name'])}</code>",
@@ -95,6 +98,13 @@ class Controls:
         if self.arming.layout.display != hidden:
             self.arming.layout.display = hidden
 
+    def _edited(self, _: Any) -> None:
+        """What was asked of other values is asked no more."""
+        self._question += 1
+        self._pending = []
+        self._offer_confirm(False)
+        self.answer.value = ""
+
     def _preview(self, _: Any) -> None:
         if self._late(self.answer):
             return
@@ -107,7 +117,13 @@ class Controls:
             _say(self.answer, "Nothing differs from what is in force; change a value first.")
             return
         _say(self.answer, "Looking at the last 24 hours …")
-        ask_aside(self.home, ["settings", "change", "--preview", *self._pending], self._previewed)
+        self._question += 1
+        asked = self._question
+        ask_aside(
+            self.home,
+            ["settings", "change", "--preview", *self._pending],
+            lambda answer: self._previewed(answer) if asked == self._question else None,
+        )
 
     def _previewed(self, answer: Answer) -> None:
         if not answer.ok:

@@ -68,7 +68,8 @@ def _rows(tick: dict[str, Any]) -> list[list[str]]:
 def _outcome(choice: dict[str, Any]) -> str:
     if choice["result"] == "FILLED":
         tone = "up" if choice["order"].startswith("BUY") else "down"
-        return f'<b class="{tone}">{esc(choice["text"])}</b>'
+        text = choice["text"].replace(f" {choice['symbol']} at ", " at ")  # it stands in its column
+        return f'<b class="{tone}">{esc(text)}</b>'
     if choice["result"]:
         return f"<b>{esc(choice['result'])}</b> <code>{esc(choice['reason'])}</code> {esc(choice['text'])}"
     return f"no order: <code>{esc(choice['reason'])}</code>"

@@ -128,7 +128,7 @@
     if (!state || !state.next_tick || !state.exchange_time) return "–";
     const now = Date.parse(state.exchange_time) + sinceAnswer() * rate() * 1000;
     const left = Math.max(0, Math.floor((Date.parse(state.next_tick) - now) / 1000));
-    return `${two(Math.floor(left / 60))}:${two(left % 60)}`;
+    return `in ${two(Math.floor(left / 60))}:${two(left % 60)}`;
   }
 
   function draw() {
@@ -172,7 +172,7 @@
         const answer = await ask("/api/stop", { method: "POST", headers: { "X-XSRFToken": xsrf } });
         const body = await answer.json().catch(() => ({}));
         if (answer.ok && body.stopped) {
-          Object.assign(attempt, { requested: body.requested, stopped: body.stopped, trouble: null });
+          Object.assign(attempt, { requested: body.requested, stopped: body.stopped, trouble: null, done: performance.now() });
         } else if (answer.status === 401 || answer.status === 403) {
           attempt.trouble = "you are logged out: log in again in another tab, or run tgtqr stop; trying again";
         } else {
@@ -187,6 +187,8 @@
   }
 
   function drawStop() {
+    // somebody armed again since: what was stopped is history
+    if (stopping && stopping.stopped && state && state.gate !== "STOPPED" && answeredAt > stopping.done + 500) stopping = null;
     const told = state && state.gate === "STOPPED" ? state.stop || {} : {};
     const box = $("stopping");
     box.hidden = !stopping;
