@@ -128,7 +128,8 @@ def test_runs_leave_no_thread_and_no_open_file(tmp_path, pool):
             run_notebook(source, target, {"x": 2}, pool, cell_timeout_s=30)
         seen.append(left())
     # a running kit makes 35,000 ticks a year, and a process may have 1024 files
-    assert seen[1] == seen[2] == seen[3]
+    # what other tests left behind may go meanwhile; nothing may come
+    assert all(late <= early for early, late in zip(seen[1], seen[3], strict=True))
 
 
 def test_a_kernel_that_cannot_start_is_an_error_of_that_run_alone(tmp_path, monkeypatch):
