@@ -17,6 +17,7 @@ from tests.stage import PROJECT, TGTQR, command, environment, moment, rise
 from tgtqr_lib import audit, books, ledger, tick
 from tgtqr_lib.clock import iso, tick_id
 from tgtqr_lib.home import Home
+from tgtqr_lib.standing import standing
 
 FIRST = moment("2025-06-01T00:00")
 QUARTER = timedelta(minutes=15)
@@ -159,6 +160,7 @@ from tests.stage import decide_without_a_kernel, moment
 from tgtqr_lib import archive, books, settings, tick
 from tgtqr_lib.desk import open_desk
 from tgtqr_lib.home import Home
+from tgtqr_lib.standing import standing
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -218,6 +220,8 @@ def test_a_tick_killed_at_this_point_is_settled_at_the_next_start(stage, point):
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert books.open_claims(stage.desk.con) == (["20261122T1015Z"] if "seal" not in point else [])
+    told = standing(stage.desk, stage.desk.exchange.time())["last_tick"]["state"]
+    assert told == ("interrupted" if "seal" not in point else "done")
 
     tick.settle(stage.desk)
     assert stage.final("10:15")["state"] == state

@@ -105,6 +105,9 @@ def make_folders(home: Home) -> None:
         ) from None
 
 
+TICK_LOCK = "tick.lock"
+
+
 @contextmanager
 def one_at_a_time(path: Path, what: str) -> Iterator[None]:
     """Hold the lock file at `path`. Raises `Busy` when another process holds it."""
@@ -120,6 +123,17 @@ def one_at_a_time(path: Path, what: str) -> Iterator[None]:
         lock.write(f"{os.getpid()}\n")
         lock.flush()
         yield
+
+
+def is_running(lock: Path) -> bool:
+    """Whether the process that took the lock file `lock` last is alive; the lock itself is left alone."""
+    try:
+        os.kill(int(lock.read_text("utf-8")), 0)
+    except PermissionError:  # it belongs to somebody else, and is there
+        return True
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def ensure_day(desk: Desk, at: datetime) -> tuple[Account, Day | None]:

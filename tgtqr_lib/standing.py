@@ -9,7 +9,7 @@ from typing import Any
 from tgtqr_lib import books, gate, ledger
 from tgtqr_lib.canonical import plain
 from tgtqr_lib.clock import from_ms, iso, tick_id
-from tgtqr_lib.desk import Desk, situation
+from tgtqr_lib.desk import TICK_LOCK, Desk, is_running, situation
 from tgtqr_lib.domain import Account, BrokerError, DataError, Day, Fees, Inputs, Position
 from tgtqr_lib.execution import BPS, mark_value, round_up
 from tgtqr_lib.limits import LEASE_S, MAX_ORDERS_A_DAY, SYMBOLS
@@ -67,7 +67,7 @@ def standing(
         "limits": _limits(inputs, worth),
         "guards": _guards(inputs, at),
         "plan": plain(inputs.plan),
-        "last_tick": _last_tick(con),
+        "last_tick": _last_tick(con, is_running(desk.home.control / TICK_LOCK)),
         "missed_ticks": ledger.count(con, "tick", "state", books.MISSED),
         "ledger": {"seq": seq, "head": head, "problem": inputs.health.ledger_problem},
         "data_age_s": _age(at, newest),
@@ -146,12 +146,17 @@ def _row(name: str, value, limit, distance) -> dict[str, str | None]:
     }
 
 
-def _last_tick(con) -> dict[str, Any] | None:
+def _last_tick(con, running: bool) -> dict[str, Any] | None:
     last = books.last_boundary(con)
     if last is None:
         return None
     name = tick_id(last)
-    final = books.tick_event(con, name, "final") or {"state": "running", "text": ""}
+    final = books.tick_event(con, name, "final")
+    if final is None and running:
+        final = {"state": "running", "text": ""}
+    elif final is None:
+        text = "it did not end; the next tick settles what became of it"
+        final = {"state": "interrupted", "text": text}
     return {
         "tick_id": name,
         "state": final["state"],

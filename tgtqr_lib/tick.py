@@ -25,7 +25,7 @@ from tgtqr_lib.clock import (
     tick_id,
 )
 from tgtqr_lib.decide import decide, decision_sha256
-from tgtqr_lib.desk import Desk, money_facts, one_at_a_time
+from tgtqr_lib.desk import TICK_LOCK, Desk, money_facts, one_at_a_time
 from tgtqr_lib.domain import (
     DataError,
     Decision,
@@ -107,7 +107,7 @@ def run_tick(desk: Desk, pool: Kernels, at: datetime | None = None) -> TickResul
     began = time.monotonic()
     if at is not None and (known := _ended(desk, tick_id(check_boundary(at)))):
         return known
-    with one_at_a_time(desk.home.control / "tick.lock", "tick"):
+    with one_at_a_time(desk.home.control / TICK_LOCK, "tick"):
         settle(desk)
         sales: list[Act] = []
         if desk.clock is not None:

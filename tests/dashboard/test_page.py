@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.dashboard.browser import DESKTOP, PHONE, Visit, a_browser, visiting
-from tests.dashboard.serving import message, pieces, serving, wait_for
+from tests.dashboard.serving import message, pieces, serving, until, wait_for
 from tests.stage import PROJECT, command
 from tgtqr_lib import latch
 from tgtqr_lib.home import Home
@@ -226,6 +226,52 @@ def test_the_page_is_stale_when_its_server_is_gone_and_takes_nothing_but_a_stop(
         assert visit.page.locator("#stop").is_enabled()
         visit.page.locator("#stop").click()
         visit.wait_text("#stopping", "NOT STOPPED YET")
+
+
+def test_a_stop_pressed_while_the_server_hangs_is_one_stop_and_its_receipt_outlives_a_reload(
+    served, home, browser
+):
+    assert status(home)["gate"] == "ACTIVE"
+    with visiting(browser, served.link) as visit:
+        served.process.send_signal(signal.SIGSTOP)
+        try:
+            visit.page.locator("#stop").click()
+            visit.wait_text("#stop-words", "NOT STOPPED YET")
+            visit.page.wait_for_timeout(6000)  # the page asks again meanwhile
+        finally:
+            served.process.send_signal(signal.SIGCONT)
+        visit.wait_text("#stop-words", "Stopped.")
+        told = visit.text("#stop-requested"), visit.text("#stop-stopped")
+        visit.page.reload()
+        visit.wait_text("#stop-words", "Stopped.")
+        assert (visit.text("#stop-requested"), visit.text("#stop-stopped")) == told
+    until(lambda: "stop button" in home.log.read_text("utf-8"))
+    assert home.log.read_text("utf-8").count("stop button") == 1
+    assert [event["what"] for event in events(home, "gate")][-2:] == ["armed", "stopped"]
+
+
+def test_an_attempt_that_arrives_again_after_an_arming_leaves_it(served, home):
+    visitor = served.visitor()
+    served.post(visitor, "/api/close", kernel=served.open_page(visitor))
+
+    def stop(attempt: str) -> dict:
+        headers = {"X-XSRFToken": visitor.cookies.get("_xsrf"), "X-Attempt": attempt}
+        answer = visitor.post(f"{served.address}/api/stop", headers=headers)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    first = stop("one")
+    command(home, "watch", "--once")
+    assert command(home, "arm", "--reason", "a test").returncode == 0
+    assert stop("one") == first and latch.stopped_because(home) is None
+    assert stop("two") != first and latch.stopped_because(home) is not None
+
+
+def test_the_header_says_that_its_time_is_simulated(shown, browser):
+    with visiting(browser, shown.link) as visit:
+        visit.wait_text("#clock-name", "simulated time")
+        stands = status(shown.home)["exchange_time"]
+        visit.wait_text("#clock", f"{stands[:10]} {stands[11:19]} UTC")
 
 
 # arming

@@ -56,7 +56,8 @@ def ask(home: Home, command: Sequence[str]) -> Answer:
         facts = json.loads(done.stdout)
     except ValueError:
         facts = None
-    return Answer(done.returncode, facts, done.stderr.strip())
+    # the page says what was asked; the command's name before the sentence is for a terminal
+    return Answer(done.returncode, facts, done.stderr.strip().removeprefix(f"tgtqr {command[0]}: "))
 
 
 def ask_aside(home: Home, command: Sequence[str], then: Callable[[Answer], None]) -> None:

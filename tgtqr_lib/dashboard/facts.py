@@ -150,6 +150,7 @@ class Reader:
             "gate_reason": stopped or "",
             "exchange_time": at and iso(at),
             "rate": rate,
+            "market": settings.market,
             "data_age_s": None,
             "next_tick": iso(boundary_of(at) + TICK) if at else None,
             "account": None,

@@ -64,14 +64,20 @@ def when(moment: datetime | str | None, *, day: bool = False) -> str:
     return f'<time datetime="{esc(text)}">{date}{minute}<span class="on-wide"> UTC</span></time>'
 
 
-def money(amount: str | Decimal | None, *, signed: bool = False, digits: int = 4) -> str:
-    """An amount in USDT with as many digits as a person reads; the exact one when pointed at."""
+def money(
+    amount: str | Decimal | None, *, signed: bool = False, digits: int = 4, unit: bool = True
+) -> str:
+    """An amount in USDT with as many digits as a person reads; the exact one when pointed at.
+
+    unit  False where the column's head says USDT
+    """
     if amount is None:
         return DASH
     value = Decimal(str(amount))
     text = f"{value:+,.{digits}f}" if signed else f"{value:,.{digits}f}"
     tone = (" class=up" if value > 0 else " class=down" if value < 0 else "") if signed else ""
-    return f'<span{tone} title="{esc(amount)} USDT">{text.replace("-", "−")}</span> <small>USDT</small>'
+    tail = " <small>USDT</small>" if unit else ""
+    return f'<span{tone} title="{esc(amount)} USDT">{text.replace("-", "−")}</span>{tail}'
 
 
 def price(text: str | None) -> str:

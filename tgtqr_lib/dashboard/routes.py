@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from uuid import uuid4
 
 import tornado.iostream
 import tornado.web
@@ -360,22 +361,39 @@ class StateReader:
             self._read_at = time.monotonic()
 
 
+RECEIPTS = 64  # attempts that are remembered
+
+
 class Stop(Api):
     """The emergency stop: the latch first, the ledger after the answer."""
 
+    # A page repeats what was not answered. What waited in the line of a server that hung is one stop, not
+    # several, and the repetition of one that held does not undo an arming since. The oldest comes first.
+    attempts: ClassVar[dict[str, asyncio.Future[dict[str, str]]]] = {}
+
     async def post(self) -> None:
+        attempt = self.request.headers.get("X-Attempt", "")[:64] or uuid4().hex
         requested = now()
-        loop = asyncio.get_running_loop()
-        home = self.server.home
+        if attempt not in self.attempts:
+            self.attempts[attempt] = asyncio.ensure_future(self.stop(requested))
+            while len(self.attempts) > RECEIPTS:
+                self.attempts.pop(next(iter(self.attempts)))
         try:
-            stopped = await loop.run_in_executor(stopping(), stop_now, home)
+            receipt = await asyncio.shield(self.attempts[attempt])
         except OSError as error:
+            self.attempts.pop(attempt, None)  # the next repetition tries again
             text = f"data/control cannot be written ({error.strerror}); remove data/control/ARMED by hand"
             self.set_status(500)
             self.finish_json({"problem": f"NOT STOPPED: {text}", "requested": requested})
             return
+        self.finish_json(receipt)
+
+    async def stop(self, requested: str) -> dict[str, str]:
+        """Stop once; the receipt. Raises `OSError` as `latch.stop` does."""
+        loop, home = asyncio.get_running_loop(), self.server.home
+        stopped = await loop.run_in_executor(stopping(), stop_now, home)
         threading.Thread(target=tell_ledger, args=(home,), daemon=True).start()
-        self.finish_json({"requested": requested, "stopped": stopped})
+        return {"requested": requested, "stopped": stopped}
 
 
 REASON, BY = "the stop button", "the page"
@@ -451,6 +469,7 @@ class Socket(Guarded, VoilaKernelWebsocketHandler):
     def on_message(self, ws_message: Any) -> None:
         message = passed_on(ws_message)
         if message is None:
-            journal.event("dashboard message refused")
+            if self.kernel_id != self.server.pages.admitted:  # the self-check knocks on purpose
+                journal.event("dashboard message refused")
         else:
             super().on_message(message)

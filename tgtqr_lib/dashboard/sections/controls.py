@@ -221,8 +221,8 @@ def preview_html(facts: Mapping[str, Any]) -> str:
     text += "".join(f"<p><b>{esc(note)}</b></p>" for note in facts.get("notes", ()))
     text += (
         f"<p>Over the last 24 h: {impact.get('ticks', 0)} ticks looked at, in {impact.get('ticks_changed', 0)} "
-        f"something else would have been decided, of {len(untold)} it cannot be told. "
-        f"{esc(impact.get('note', ''))}.</p>"
+        f"something else would have been decided"
+        f"{f', of {len(untold)} it cannot be told' if untold else ''}. {esc(impact.get('note', ''))}.</p>"
     )
     if changed:
         lines = [

@@ -72,7 +72,7 @@ def _outcome(choice: dict[str, Any]) -> str:
         return f'<b class="{tone}">{esc(text)}</b>'
     if choice["result"]:
         return f"<b>{esc(choice['result'])}</b> <code>{esc(choice['reason'])}</code> {esc(choice['text'])}"
-    return f"no order: <code>{esc(choice['reason'])}</code>"
+    return f'no order: <code title="{esc(choice["text"])}">{esc(choice["reason"])}</code>'
 
 
 def quiet(seen: Snapshot) -> str:

@@ -24,19 +24,20 @@ def html(seen: Snapshot) -> str:
         rows.append(
             [
                 f"<b>{esc(p['symbol'])}</b>",
-                esc(p["quantity"]),
+                f"{esc(p['quantity'])} <small>{esc(p['symbol'].removesuffix('USDT'))}</small>",
                 price(p["entry"]),
                 price(p["mark"]),
-                money(p["value"]),
-                money(p["unrealised_pnl"], signed=True),
+                money(p["value"], unit=False),
+                money(p["unrealised_pnl"], signed=True, unit=False),
                 share,
             ]
         )
-    head = ("symbol", "quantity", "entry", "mark", "value", "unrealised PnL", "of limit")
+    head = ("symbol", "quantity", "entry", "mark", "value", "unrealised", "of limit")
     sold = [p["sold_now"] for p in facts["positions"]]
     total = None if None in sold else Decimal(facts["cash"]) + sum(map(Decimal, sold))
     note = (
         f"Selling everything now leaves {money(total)} of cash: at the marks, fees taken off, the spread not. "
-        "Prices are in USDT; the entry has its fee in. The share is of the most that a position may cost."
+        "Prices, value and unrealised PnL are in USDT; the entry has its fee in. The share is of the most that "
+        "a position may cost."
     )
     return card(TITLE, table(head, rows, numbers="-nNNnnn"), note=note)

@@ -5,7 +5,8 @@
 (() => {
   const POLL_MS = 1000, ABORT_MS = 4000, STALE_MS = 4500, OLD_DATA_S = 180;
   const SYMBOLS = { ACTIVE: "▶", REDUCING: "▼", STOPPED: "■", STALE: "?" };
-  const RELOADED = "tgtqr-reloaded";
+  const RELOADED = "tgtqr-reloaded", PRESSED = "tgtqr-stop";
+  const FORGOTTEN_MS = 600000; // a page that is opened later than this does not go on with a stop that never arrived
   const $ = (id) => document.getElementById(id);
   const xsrf = document.querySelector('meta[name="xsrf"]').content;
   const server = document.querySelector('meta[name="server"]').content;
@@ -13,7 +14,7 @@
   let answeredAt = performance.now();
   let loggedOut = false;
   let offline = false;
-  let stopping = null; // {pressed, requested, stopped, trouble} once the button was pressed
+  let stopping = null; // {attempt, pressed, requested, stopped, trouble} once the button was pressed
 
   // ------------------------------------------------------------------ times
 
@@ -131,6 +132,15 @@
     return `in ${two(Math.floor(left / 60))}:${two(left % 60)}`;
   }
 
+  // a simulated market has a time of its own, and nobody should take it for theirs
+  const simulated = () => Boolean(state && state.market && state.market !== "bybit");
+
+  function exchangeTime() {
+    if (!state || !state.exchange_time) return "–";
+    const now = Date.parse(state.exchange_time) + sinceAnswer() * rate() * 1000;
+    return `${simulated() ? new Date(now).toISOString().slice(0, 10) + " " : ""}${clock(new Date(now), false)} UTC`;
+  }
+
   function draw() {
     const why = staleBecause();
     const stale = why !== null;
@@ -142,6 +152,8 @@
     const age = dataAge();
     text("age", age === null ? "–" : `${Math.floor(age)} s`);
     text("next", nextTick());
+    text("clock-name", simulated() ? "simulated time" : "exchange time");
+    text("clock", exchangeTime());
     text("equity", state && state.equity ? `${state.equity} USDT` : "–");
     text("account", (state && state.account) || "–");
     const problem = (state && state.problem) || "";
@@ -160,19 +172,39 @@
 
   async function stop() {
     const first = !stopping || stopping.stopped;
-    if (first) stopping = { pressed: new Date().toISOString(), requested: null, stopped: null, trouble: null };
+    if (first) {
+      const attempt = Array.from(crypto.getRandomValues(new Uint8Array(8)), (n) => n.toString(16)).join("");
+      stopping = { attempt, pressed: new Date().toISOString(), requested: null, stopped: null, trouble: null };
+    }
+    keepReceipt();
     drawStop();
     if (first) await keepStopping(stopping);
+  }
+
+  // A reload, by hand or by itself, neither forgets a stop that has not arrived nor when one held.
+  function keepReceipt() {
+    if (stopping) sessionStorage.setItem(PRESSED, JSON.stringify(stopping));
+    else sessionStorage.removeItem(PRESSED);
+  }
+
+  function takeReceipt() {
+    try { stopping = JSON.parse(sessionStorage.getItem(PRESSED)); } catch { stopping = null; }
+    if (!stopping) return;
+    stopping.done = performance.now();
+    if (stopping.stopped) return;
+    if (Date.now() - Date.parse(stopping.pressed) > FORGOTTEN_MS) { stopping = null; keepReceipt(); return; }
+    keepStopping(stopping);
   }
 
   async function keepStopping(attempt) {
     while (!attempt.stopped) {
       const begun = performance.now();
       try {
-        const answer = await ask("/api/stop", { method: "POST", headers: { "X-XSRFToken": xsrf } });
+        const answer = await ask("/api/stop", { method: "POST", headers: { "X-XSRFToken": xsrf, "X-Attempt": attempt.attempt } });
         const body = await answer.json().catch(() => ({}));
         if (answer.ok && body.stopped) {
           Object.assign(attempt, { requested: body.requested, stopped: body.stopped, trouble: null, done: performance.now() });
+          keepReceipt();
         } else if (answer.status === 401 || answer.status === 403) {
           attempt.trouble = "you are logged out: log in again in another tab, or run tgtqr stop; trying again";
         } else {
@@ -188,7 +220,10 @@
 
   function drawStop() {
     // somebody armed again since: what was stopped is history
-    if (stopping && stopping.stopped && state && state.gate !== "STOPPED" && answeredAt > stopping.done + 500) stopping = null;
+    if (stopping && stopping.stopped && state && state.gate !== "STOPPED" && answeredAt > stopping.done + 500) {
+      stopping = null;
+      keepReceipt();
+    }
     const told = state && state.gate === "STOPPED" ? state.stop || {} : {};
     const box = $("stopping");
     box.hidden = !stopping;
@@ -199,7 +234,7 @@
     text("stop-words", stopped ? "Stopped." : loud ? `NOT STOPPED YET: ${trouble}` : "Stopping …");
     showTime($("stop-requested"), "requested", requested || pressed);
     showTime($("stop-stopped"), "stopped", stopped);
-    showTime($("stop-flat"), "flat", stopped ? told.flat : null);
+    showTime($("stop-flat"), simulated() ? "flat at the simulated" : "flat", stopped ? told.flat : null);
   }
 
   // ------------------------------------------------------------------ the sections
@@ -222,6 +257,7 @@
 
   function begin() {
     $("stop").addEventListener("click", stop);
+    takeReceipt();
     poll();
     setInterval(draw, 250);
     const wait = setInterval(() => {
