@@ -97,7 +97,7 @@ def test_a_sweep_holds_what_single_runs_say(capsys, file, tmp_path):
         (["backtest", "window=x"], 2, "window=x: expected a whole number"),
         (["backtest", "window"], 2, "expected NAME=VALUE"),
         (["backtest", "--strategy", "nope"], 2, "expected one of ['ma_trend']"),
-        (["backtest", "--symbol", "ETHUSDT"], 4, "ETHUSDT: not in recorded candles"),
+        (["backtest", "--symbol", "ETHUSDT"], 4, "ETHUSDT: not in walk.parquet, expected one of BTCUSDT"),
         (["backtest", "--from", "2030-01-01"], 4, "from 2030-01-01"),
         (["backtest", "--from", "2026-02-01", "--to", "2026-01-01"], 2, "is not before"),
         (["backtest", "--spread-bps", "wide"], 2, "--spread-bps wide"),

@@ -47,15 +47,18 @@ def fits(close: np.ndarray, window: int, band_bps: int) -> bool:
 def decision_state(open_ms, close, need):
     """(n,) int8: HOLD at rows that can be decided, else INCOMPLETE, DOUBT or NO_DECISION."""
     out = np.empty(len(open_ms), np.int8)
-    run, since_jump = 0, NEVER
+    run, since_jump, phase = 0, NEVER, 0
     for i in range(len(open_ms)):
         if i > 0:
-            run = run + 1 if open_ms[i] - open_ms[i - 1] == MINUTE_MS else 1
+            follows = open_ms[i] - open_ms[i - 1] == MINUTE_MS
             jumped = 5 * abs(close[i] - close[i - 1]) >= close[i - 1]  # 20 % or more
             since_jump = 0 if jumped else since_jump + 1
         else:
-            run = 1
-        if (open_ms[i] + MINUTE_MS) % TICK_MS != 0:
+            follows = False
+        run = run + 1 if follows else 1
+        phase = phase + 1 if follows else (open_ms[i] + MINUTE_MS) % TICK_MS // MINUTE_MS
+        phase = 0 if phase == 15 else phase
+        if phase != 0:
             out[i] = NO_DECISION
         elif run < need:
             out[i] = INCOMPLETE

@@ -92,13 +92,27 @@ def walk(
 @compiled
 def mark_on(times, closes, equity, cash, quantity, scale, per_scale, midnight, lowest, i):
     """Mark the minutes after row `i` in which nothing else can happen; returns the last of them."""
-    for j in range(i + 1, len(times)):
+    n = len(times)
+    rest = 15 - (times[i] // MINUTE_MS + 1) % 15  # rows to the one that closes the quarter hour
+    end = min(i + rest, n)  # a day begins where a quarter hour does
+    if end - 1 > i and times[end - 1] == times[i] + (end - 1 - i) * MINUTE_MS:
+        if quantity == 0 and cash >= lowest:
+            equity[i + 1 : end] = cash
+            return end - 1
+        least = lowest
+        for j in range(i + 1, end):
+            left = cash + money.quick(quantity * closes[j], scale, per_scale)
+            equity[j] = left
+            least = min(least, left)
+        if least >= lowest:
+            return end - 1
+    for j in range(i + 1, n):  # a gap lies ahead, or a floor
         now = times[j] + MINUTE_MS
         left = cash + money.quick(quantity * closes[j], scale, per_scale)
         if now % (15 * MINUTE_MS) == 0 or now >= midnight or left < lowest:
             return j - 1
         equity[j] = left
-    return len(times) - 1
+    return n - 1
 
 
 @compiled
@@ -179,11 +193,15 @@ def sell_left(times, opens, has, terms, account, held, table, i):
 def doubt_strays(times, opens, closes, has, signals):
     """Set signals to DOUBT where the next minute opens too far from the close."""
     for s in range(len(signals)):
-        for i in range(len(times) - 1):
-            if signals[s, i] < HOLD or times[i + 1] != times[i] + MINUTE_MS or not has[s, i + 1]:
-                continue
-            if money.strays(closes[s, i], opens[s, i + 1]):
-                signals[s, i] = DOUBT
+        said, close, opened, there = signals[s], closes[s], opens[s], has[s]
+        i = 0
+        while i + 1 < len(times):
+            follows = said[i] >= HOLD and times[i + 1] == times[i] + MINUTE_MS and there[i + 1]
+            if follows and money.strays(close[i], opened[i + 1]):
+                said[i] = DOUBT
+            # no row of a whole quarter hour is decided before its last
+            whole = follows and i + 15 < len(times) and times[i + 15] == times[i] + 15 * MINUTE_MS
+            i += 15 if whole else 1
 
 
 @compiled

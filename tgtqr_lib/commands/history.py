@@ -8,8 +8,6 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from tgtqr_lib.domain import DataError, DomainError, Limits, Plan
 from tgtqr_lib.home import Home
 from tgtqr_lib.limits import COLLAR_BPS, HARD, ORDER_TARGET_USDT, SYMBOLS
@@ -57,17 +55,20 @@ def bars_of(options: argparse.Namespace) -> Any:
         where = f"the lake has no candle of {options.symbol} {options.market}"
         found = Bars.of(seen) if len(seen) else None
     else:
-        from tgtqr_lib.market.recorded import RecordedSource
+        from tgtqr_lib.market.minutes import read_minutes
 
         for path in options.candles:
             if not path.is_file():
                 raise DataError(f"--candles {path}: there is no such file")
-        source = RecordedSource(*options.candles)
-        rows = source.candles(options.symbol, start, end)
-        columns = (np.ascontiguousarray(rows[name]) for name in ("open_ms", "open", "close"))
-        decimals = source.price_decimals(options.symbol)
+        rows = read_minutes(
+            options.candles,
+            options.symbol,
+            start if options.start else None,
+            end if options.end else None,
+        )
         where = f"{options.candles[0].name} has no candle of {options.symbol}"
-        found = Bars(options.symbol, decimals, *columns, options.market) if len(rows) else None
+        columns = rows.open_ms, rows.open, rows.close
+        found = Bars(options.symbol, rows.decimals, *columns, options.market) if len(rows) else None
     if found is None:
         span = f" from {options.start or 'the beginning'} to {options.end or 'the end'}"
         raise DataError(f"{where}{span}; `tgtqr data fetch` or `data import` brings some")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import Any
 
 
@@ -15,8 +16,8 @@ def json_option(parser: argparse.ArgumentParser) -> None:
 
 
 def print_json(facts: dict[str, Any]) -> None:
-    """Print `facts` as one JSON object."""
-    print(json.dumps(facts, ensure_ascii=False, indent=2))
+    """Print `facts` as one JSON object; laid out for a person only where one looks."""
+    print(json.dumps(facts, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
 
 def money(amount: Any) -> str:
