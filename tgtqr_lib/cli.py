@@ -26,6 +26,7 @@ COMMANDS = {
     "data": "fetch | import | verify candles and funding",
     "backtest": "one strategy over history",
     "sweep": "a grid of parameters over history",
+    "check": "look-ahead, warm-up and parity probes of a strategy",
     "simulator": "the Bybit v5 server",
     "ledger": "verify | show",
     "schedule": "install | remove | show (cron)",

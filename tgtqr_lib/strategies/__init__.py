@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tgtqr_lib.domain import DomainError, Plan
 from tgtqr_lib.strategies import ma_trend
 from tgtqr_lib.strategies.strategy import Parameter, Strategy
@@ -10,7 +13,14 @@ STRATEGIES: dict[str, Strategy] = {
     "ma_trend": ma_trend.STRATEGY,
 }
 
-__all__ = ["STRATEGIES", "Parameter", "Strategy", "minutes_needed", "strategy_named"]
+__all__ = [
+    "STRATEGIES",
+    "Parameter",
+    "Strategy",
+    "minutes_needed",
+    "registered",
+    "strategy_named",
+]
 
 
 def strategy_named(name: str) -> Strategy:
@@ -24,3 +34,22 @@ def minutes_needed(plan: Plan) -> int:
     """The lookback of the plan's strategy. Raises `DomainError` for parameters it does not have."""
     strategy = strategy_named(plan.strategy)
     return strategy.lookback(**strategy.checked(plan.parameters))
+
+
+@contextmanager
+def registered(strategy: Strategy) -> Iterator[Strategy]:
+    """`strategy` under its name for as long as the context lasts, so that research can run one of its own.
+
+    Raises `DomainError` when another strategy has that name.
+    """
+    known = STRATEGIES.get(strategy.name)
+    if known is not None and known is not strategy:
+        raise DomainError(
+            f"strategy {strategy.name!r} is another one already; expected a name of its own"
+        )
+    STRATEGIES[strategy.name] = strategy
+    try:
+        yield strategy
+    finally:
+        if known is None:
+            del STRATEGIES[strategy.name]
