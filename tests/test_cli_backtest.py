@@ -1,7 +1,11 @@
 """`tgtqr backtest` and `tgtqr sweep`: the same figures as the library's, and a sentence for bad input."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -14,6 +18,7 @@ from tests.backtest.series import a_plan, random_walk
 from tgtqr_lib import cli
 from tgtqr_lib.limits import HARD
 
+TGTQR = Path(sys.executable).with_name("tgtqr")
 SHORT = 1500  # minutes
 
 
@@ -97,7 +102,11 @@ def test_a_sweep_holds_what_single_runs_say(capsys, file, tmp_path):
         (["backtest", "window=x"], 2, "window=x: expected a whole number"),
         (["backtest", "window"], 2, "expected NAME=VALUE"),
         (["backtest", "--strategy", "nope"], 2, "expected one of ['ma_trend']"),
-        (["backtest", "--symbol", "ETHUSDT"], 4, "ETHUSDT: not in walk.parquet, expected one of BTCUSDT"),
+        (
+            ["backtest", "--symbol", "ETHUSDT"],
+            4,
+            "ETHUSDT: not in walk.parquet, expected one of BTCUSDT",
+        ),
         (["backtest", "--from", "2030-01-01"], 4, "from 2030-01-01"),
         (["backtest", "--from", "2026-02-01", "--to", "2026-01-01"], 2, "is not before"),
         (["backtest", "--spread-bps", "wide"], 2, "--spread-bps wide"),
@@ -119,3 +128,16 @@ def test_a_file_that_is_not_there_and_an_empty_lake(capsys, tmp_path):
     assert "there is no such file" in capsys.readouterr().err
     assert cli.main(["backtest", "--home", str(tmp_path / "new")]) == 4
     assert "data fetch" in capsys.readouterr().err
+
+
+def test_whoever_waits_for_the_compiler_is_told_so(file, tmp_path):
+    command = [TGTQR, "backtest", "--candles", file, "--json"]
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    first, second = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        for _ in range(2)
+    )
+    assert first.returncode == second.returncode == 0
+    assert first.stderr.count("compiling, once") == 1
+    told = [json.loads(one.stdout) | {"wall_s": 0} for one in (first, second)]
+    assert told[0] == told[1]

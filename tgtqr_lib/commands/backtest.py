@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from tgtqr_lib.commands import history
+from tgtqr_lib.commands.compiling import told_while_compiling
 from tgtqr_lib.commands.output import json_option, print_json
 
 SHOWN = ("total_return", "sharpe", "max_drawdown", "trades", "win_rate", "exposure")
@@ -29,7 +30,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from tgtqr_lib import backtest
-    from tgtqr_lib.backtest import metrics
+    from tgtqr_lib.backtest import kernel, metrics
 
     given = history.assigned(options.parameters)
     plan = history.plan_of(
@@ -38,7 +39,8 @@ def run(options: argparse.Namespace) -> int:
     limits, spread = history.limits_of(options), history.spread_of(options)
     bars = history.bars_of(options)
     began = time.perf_counter()
-    result = backtest.run(bars, plan, limits, spread_bps=spread)
+    with told_while_compiling(kernel.walk):
+        result = backtest.run(bars, plan, limits, spread_bps=spread)
     took = time.perf_counter() - began
     values = metrics.as_json(metrics.measure(metrics.study_of(result)))
     if options.html:
