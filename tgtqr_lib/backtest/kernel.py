@@ -190,6 +190,37 @@ def sell_left(times, opens, has, terms, account, held, table, i):
 
 
 @compiled
+def union(first, second):
+    """The times that either of two rising arrays has, rising."""
+    out = np.empty(len(first) + len(second), np.int64)
+    i, j, n = 0, 0, 0
+    while i < len(first) or j < len(second):
+        if j == len(second) or (i < len(first) and first[i] < second[j]):
+            out[n] = first[i]
+            i += 1
+        else:
+            i += i < len(first) and first[i] == second[j]
+            out[n] = second[j]
+            j += 1
+        n += 1
+    return out[:n]
+
+
+@compiled
+def lay(times, own_times, own_opens, own_closes, opens, closes, has):
+    """Lay a symbol's minutes on `times`, which holds all of them; a missing close repeats the last."""
+    j, close = 0, 0
+    for i in range(len(times)):
+        there = j < len(own_times) and own_times[j] == times[i]
+        has[i] = there
+        opens[i] = own_opens[j] if there else 0
+        if there:
+            close = own_closes[j]
+            j += 1
+        closes[i] = close
+
+
+@compiled
 def doubt_strays(times, opens, closes, has, signals):
     """Set signals to DOUBT where the next minute opens too far from the close."""
     for s in range(len(signals)):

@@ -41,16 +41,17 @@ class Grid:
         if len(series) == 1:
             opens, closes = (column[None, :] for column in steps_of(series[0], terms[0]))
             return cls(series[0].open_ms, opens, closes, np.ones(closes.shape, dtype=bool))
-        times = np.union1d(series[0].open_ms, series[1].open_ms)
+        if np.array_equal(series[0].open_ms, series[1].open_ms):
+            steps = [steps_of(bars, term) for bars, term in zip(series, terms, strict=True)]
+            opens, closes = (np.stack(columns) for columns in zip(*steps, strict=True))
+            return cls(series[0].open_ms, opens, closes, np.ones(closes.shape, dtype=bool))
+        times = kernel.union(series[0].open_ms, series[1].open_ms)
         shape = len(series), len(times)
-        opens, closes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-        has = np.zeros(shape, dtype=bool)
+        opens, closes = np.empty(shape, dtype=np.int64), np.empty(shape, dtype=np.int64)
+        has = np.empty(shape, dtype=bool)
         for s, (bars, term) in enumerate(zip(series, terms, strict=True)):
-            rows = np.searchsorted(times, bars.open_ms)
-            has[s, rows] = True
-            opens[s, rows], own = steps_of(bars, term)
-            newest = np.searchsorted(bars.open_ms, times, side="right") - 1
-            closes[s] = np.where(newest >= 0, own[newest], 0)
+            own = bars.open_ms, *steps_of(bars, term)
+            kernel.lay(times, *own, opens[s], closes[s], has[s])
         return cls(times, opens, closes, has)
 
     def spread(self, bars: Bars, said: np.ndarray) -> np.ndarray:
