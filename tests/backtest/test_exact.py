@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from tgtqr_lib.backtest.exact import price_steps, whole_minutes
+from tgtqr_lib.backtest.exact import price_steps, rows_before_gaps, whole_minutes
 from tgtqr_lib.domain import DataError
 from tgtqr_lib.market.steps import to_steps
 
@@ -55,21 +55,38 @@ def test_a_price_that_cannot_be_is_named_with_its_row(odd):
         price_steps(floats)
 
 
+def test_pieces_are_one_column():
+    floats = np.array([1.5, 2.25, 3.125, 4.0])
+    whole, pieces = price_steps(floats), price_steps([floats[:1], floats[1:3], floats[3:]])
+    assert whole[1:] == pieces[1:] == (3, 0)
+    np.testing.assert_array_equal(pieces[0][0], [1500, 2250, 3125, 4000])
+
+
 @pytest.mark.parametrize("per_ms", [1, 1000, 1_000_000])
-def test_times_become_ms(per_ms):
+def test_times_become_ms_and_pieces_go_on(per_ms):
     ms = np.array([0, 1, 2, 5, 6, 100], np.int64) * MINUTE
     out = np.empty_like(ms)
-    assert whole_minutes(ms * per_ms, per_ms, out) == (-1, True)
+    assert whole_minutes(ms[:3] * per_ms, per_ms, out, 0) == (-1, MINUTE)
+    assert whole_minutes(ms[3:] * per_ms, per_ms, out, 3) == (-1, MINUTE)
     np.testing.assert_array_equal(out, ms)
 
 
-def test_times_that_fall_or_repeat_are_told():
-    out = np.empty(3, np.int64)
-    for falling in ([0, 2, 1], [0, 1, 1]):
-        assert whole_minutes(np.array(falling, np.int64) * MINUTE, 1, out) == (-1, False)
+@pytest.mark.parametrize("minutes, least", [([0, 2, 1], -1), ([0, 1, 1], 0), ([0, 5, 15], 5)])
+def test_the_least_step_is_told_also_between_pieces(minutes, least):
+    times, out = np.array(minutes, np.int64) * MINUTE, np.empty(3, np.int64)
+    assert whole_minutes(times, 1, out, 0) == (-1, least * MINUTE)
+    parts = [whole_minutes(times[a : a + 1], 1, out, a)[1] for a in range(3)]
+    assert min(parts) == least * MINUTE
 
 
 @pytest.mark.parametrize("odd", [-MINUTE, 30_000, 120_001])
 def test_a_time_that_is_no_minute_is_found(odd):
     times = np.array([0, MINUTE, odd, 3 * MINUTE], np.int64)
-    assert whole_minutes(times, 1, np.empty(4, np.int64))[0] == 2
+    assert whole_minutes(times, 1, np.empty(4, np.int64), 0)[0] == 2
+
+
+def test_gaps_are_found_where_they_are():
+    times = np.array([0, 1, 4, 5, 6, 9], np.int64) * MINUTE
+    assert rows_before_gaps(times, MINUTE).tolist() == [1, 4]
+    assert rows_before_gaps(times[2:5], MINUTE).tolist() == []
+    assert rows_before_gaps(times[:1], MINUTE).tolist() == []

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tgtqr_lib.backtest.exact import rows_before_gaps
 from tgtqr_lib.clock import from_ms, iso
 from tgtqr_lib.domain import MINUTE_MS, Candles, DomainError
 from tgtqr_lib.limits import SYMBOLS
@@ -77,11 +78,14 @@ class Bars:
 
     def gaps(self) -> tuple[Gap, ...]:
         """The runs of missing minutes between the first candle and the last."""
-        steps = np.diff(self.open_ms)
-        after = np.flatnonzero(steps != MINUTE_MS)
+        times = self.open_ms
         return tuple(
-            Gap(self.symbol, int(self.open_ms[i]) + MINUTE_MS, int(steps[i]) // MINUTE_MS - 1)
-            for i in after
+            Gap(
+                self.symbol,
+                int(times[i]) + MINUTE_MS,
+                int(times[i + 1] - times[i]) // MINUTE_MS - 1,
+            )
+            for i in rows_before_gaps(times, MINUTE_MS).tolist()
         )
 
 

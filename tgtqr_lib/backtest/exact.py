@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tgtqr_lib.backtest.money import compiled
@@ -9,37 +11,45 @@ from tgtqr_lib.domain import MAX_DECIMALS, DataError
 
 LARGEST = 10**15  # every decimal of 15 digits has a float of its own; longer ones may share one
 SAMPLE_STRIDE = 1009  # prime, so that a sample is not all full hours
+NO_STEP = 1 << 62
 
 
-def price_steps(*columns: np.ndarray) -> tuple[list[np.ndarray], int, int]:
+def price_steps(
+    *columns: np.ndarray | Sequence[np.ndarray],
+) -> tuple[list[np.ndarray], int, int]:
     """Float columns as int64 steps of one power of ten: (columns, decimals, rounded).
 
-    columns   (n,) float64 each, prices in quote per base
+    columns   prices in quote per base, each column (n,) float64 or the pieces of one, in order
     decimals  the fewest that hold every price exactly, at most `MAX_DECIMALS`
     rounded   how many prices have more decimals than that and were rounded to the nearest step
 
     Raises `DataError` for a price that is not finite, not positive, or has more than 15 digits in such steps.
     """
-    steps = [np.empty(len(column), np.int64) for column in columns]
-    decimals = _sampled(columns)
+    pieces = [[one] if isinstance(one, np.ndarray) else list(one) for one in columns]
+    steps = [np.empty(sum(map(len, column)), np.int64) for column in pieces]
+    decimals = _sampled(pieces)
     while True:
         rounded = 0
-        for column, out in zip(columns, steps, strict=True):
-            inexact, odd = to_whole(column, 10.0**decimals, out)
-            if odd >= 0:
-                raise DataError(
-                    f"price {column[odd]!s} at row {odd} does not fit steps of 1e-{decimals}; "
-                    "expected a finite, positive number of at most 15 digits in them"
-                )
-            rounded += inexact
+        for column, out in zip(pieces, steps, strict=True):
+            at = 0
+            for piece in column:
+                inexact, odd = to_whole(piece, 10.0**decimals, out[at : at + len(piece)])
+                if odd >= 0:
+                    raise DataError(
+                        f"price {piece[odd]!s} at row {at + odd} does not fit steps of 1e-{decimals}; "
+                        "expected a finite, positive number of at most 15 digits in them"
+                    )
+                rounded += inexact
+                at += len(piece)
         if not rounded or decimals == MAX_DECIMALS:
             return steps, decimals, rounded
         decimals += 1
 
 
-def _sampled(columns: tuple[np.ndarray, ...]) -> int:
+def _sampled(columns: Sequence[Sequence[np.ndarray]]) -> int:
     """The decimals that a part of the prices needs, which the whole needs too."""
-    sample = np.concatenate([column[::SAMPLE_STRIDE] for column in columns])
+    parts = [piece[::SAMPLE_STRIDE] for column in columns for piece in column]
+    sample = np.concatenate(parts) if parts else np.empty(0)
     out = np.empty(len(sample), np.int64)
     for decimals in range(MAX_DECIMALS):
         if to_whole(sample, 10.0**decimals, out)[0] == 0:
@@ -65,19 +75,37 @@ def to_whole(values, scale, out):
 
 
 @compiled
-def whole_minutes(times, per_ms, out):
-    """Fill `out` with ms of `times`, `per_ms` units to each; the first odd row or -1, and whether they rise.
+def whole_minutes(times, per_ms, out, start):
+    """Fill `out` from row `start` on with ms of `times`, `per_ms` units to each.
 
-    A time is odd that is not a whole minute after 1970.
+    Returns the first odd row of `times` or -1, and the least step to the row before, in ms. A time is odd that
+    is not a whole minute after 1970.
     """
-    minute, rises = per_ms * 60_000, True
+    minute, least = per_ms * 60_000, NO_STEP
     for i in range(len(times)):
+        row = start + i
         if i > 0 and times[i] == times[i - 1] + minute:  # nearly always, and without a division
-            out[i] = out[i - 1] + 60_000
+            out[row] = out[row - 1] + 60_000
+            least = min(least, 60_000)
             continue
         if times[i] < 0 or times[i] % minute != 0:
-            return i, rises
-        out[i] = times[i] // per_ms
-        if i > 0 and out[i] <= out[i - 1]:
-            rises = False
-    return -1, rises
+            return i, least
+        out[row] = times[i] // per_ms
+        if row > 0:
+            least = min(least, out[row] - out[row - 1])
+    return -1, least
+
+
+@compiled
+def rows_before_gaps(times, step):
+    """The rows after which the next time is not `step` later; without an array as long as the series."""
+    count = 0
+    for i in range(len(times) - 1):
+        count += times[i + 1] - times[i] != step
+    out = np.empty(count, np.int64)
+    count = 0
+    for i in range(len(times) - 1 if len(out) else 0):
+        if times[i + 1] - times[i] != step:
+            out[count] = i
+            count += 1
+    return out

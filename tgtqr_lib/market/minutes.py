@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tgtqr_lib.backtest.exact import price_steps, whole_minutes
+from tgtqr_lib.backtest.exact import NO_STEP, price_steps, whole_minutes
 from tgtqr_lib.clock import from_ms, iso
 from tgtqr_lib.domain import MINUTE_MS, DataError
 from tgtqr_lib.limits import SYMBOLS
@@ -52,42 +53,54 @@ def read_minutes(
     minute twice, and a time or price that cannot be.
     """
     label = ", ".join(path.name for path in paths)
-    times, unit, opens, closes = _columns(paths, symbol, label)
-    if len(times) and not (opens.dtype == closes.dtype == np.float64):
-        opens, closes = opens.astype(np.float64), closes.astype(np.float64)
-    open_ms = np.empty(len(times), np.int64)
-    odd, rises = whole_minutes(times, PER_MS[unit], open_ms)
-    if odd >= 0:
-        raise DataError(f"{label}: the time at row {odd} of {symbol} is no whole minute after 1970")
-    if not rises:
-        order = np.argsort(open_ms, kind="stable")
-        open_ms, opens, closes = open_ms[order], opens[order], closes[order]
-    _check_intervals(open_ms, f"{label}, {symbol}")
-    if start_ms is not None or end_ms is not None:
-        low = np.searchsorted(open_ms, start_ms or 0)
-        high = len(open_ms) if end_ms is None else np.searchsorted(open_ms, end_ms)
-        open_ms, opens, closes = open_ms[low:high], opens[low:high], closes[low:high]
+    found, unit = _frame(paths, symbol, label, start_ms, end_ms)
+    open_ms, least = np.empty(len(found), np.int64), NO_STEP
+    at = 0
+    for piece in _pieces(found["ts"]):
+        odd, step = whole_minutes(piece, PER_MS[unit], open_ms, at)
+        if odd >= 0:
+            row = at + odd
+            raise DataError(
+                f"{label}: the time at row {row} of {symbol} is no whole minute after 1970"
+            )
+        at, least = at + len(piece), min(least, step)
     try:
-        (open_steps, close_steps), decimals, rounded = price_steps(opens, closes)
+        columns, decimals, rounded = price_steps(_pieces(found["open"]), _pieces(found["close"]))
     except DataError as error:
         raise DataError(f"{label}, {symbol}: {error}") from None
-    return Minutes(symbol, decimals, open_ms, open_steps, close_steps, rounded)
+    if least <= 0:  # files in another order, or a minute twice
+        order = np.argsort(open_ms, kind="stable")
+        open_ms, *columns = (column[order] for column in (open_ms, *columns))
+        least = int(np.diff(open_ms).min())
+    _check_interval(open_ms, least, f"{label}, {symbol}")
+    return Minutes(symbol, decimals, open_ms, *columns, rounded)
 
 
-def _columns(
-    paths: Sequence[Path], symbol: str, label: str
-) -> tuple[np.ndarray, str, np.ndarray, np.ndarray]:
-    """Times as integers, their unit, opens and closes; in the files' order."""
+def _pieces(column: Any) -> list[np.ndarray]:
+    """The parts in which Polars holds a column, none of them copied."""
+    return [part.to_numpy() for part in column.get_chunks()]
+
+
+def _frame(
+    paths: Sequence[Path], symbol: str, label: str, start_ms: int | None, end_ms: int | None
+) -> tuple[Any, str]:
+    """Times as integers, opens and closes of [start_ms, end_ms), in the files' order; the times' unit."""
     import polars as pl  # here, because most commands do without it
 
     try:
         frame = pl.scan_parquet([Path(path) for path in paths], glob=False)
         types = frame.collect_schema()
         unit = _check_layout(types, label)
-        columns = pl.col("ts").to_physical(), "open", "close"
+        time = pl.col("ts").to_physical()
+        prices = (pl.col(name).cast(pl.Float64) for name in ("open", "close"))
+        columns = (time, *prices)
         names = [symbol, *(name for name, ours in ALIASES.items() if ours == symbol)]
         for name in names:
             rows = frame.filter(pl.col("symbol") == name) if "symbol" in types else frame
+            if start_ms is not None:
+                rows = rows.filter(time >= start_ms * PER_MS[unit])
+            if end_ms is not None:
+                rows = rows.filter(time < end_ms * PER_MS[unit])
             found = rows.select(*columns).collect()
             if len(found):
                 break
@@ -101,7 +114,7 @@ def _columns(
     if any(empty.values()):
         name = max(empty, key=empty.__getitem__)
         raise DataError(f"{label}, {symbol}: column {name} is empty in {empty[name]:,} rows")
-    return found["ts"].to_numpy(), unit, found["open"].to_numpy(), found["close"].to_numpy()
+    return found, unit
 
 
 def _check_layout(types: Mapping[str, object], label: str) -> str:
@@ -125,14 +138,16 @@ def _tell_what_is_there(pl, paths: Sequence[Path], symbol: str, label: str) -> N
         raise DataError(f"{label}: holds no candle")
     names = frame.select(pl.col("symbol").unique()).collect()["symbol"].to_list()
     there = {ALIASES.get(name, name) for name in names}
+    if symbol in there:
+        return  # the span is empty
     known = [name for name in SYMBOLS if name in there] or sorted(map(str, names))
     raise DataError(f"{symbol}: not in {label}, expected one of {', '.join(known) or 'none'}")
 
 
-def _check_intervals(open_ms: np.ndarray, label: str) -> None:
-    steps = np.diff(open_ms)
-    if len(steps) and (least := int(steps.min())) != MINUTE_MS:
-        if least == 0:
-            twice = iso(from_ms(int(open_ms[:-1][steps == 0][0])))
-            raise DataError(f"{label}: two candles open at {twice}, expected one")
+def _check_interval(open_ms: np.ndarray, least: int, label: str) -> None:
+    """Raise unless some candles follow each other by a minute, and none comes twice."""
+    if least == 0:
+        twice = iso(from_ms(int(open_ms[:-1][np.diff(open_ms) == 0][0])))
+        raise DataError(f"{label}: two candles open at {twice}, expected one")
+    if len(open_ms) > 1 and least != MINUTE_MS:
         raise DataError(f"{label}: candles are {least // MINUTE_MS} minutes apart, expected 1")
