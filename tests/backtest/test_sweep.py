@@ -1,5 +1,7 @@
 """`sweep` gives every point of a grid the figures of `run`, to the last unit and in the grid's order."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -84,6 +86,30 @@ def test_trims_are_swept_too():
     agree(seen, a_plan(), {"window": [5, 60], "band_bps": [0, 10]}, HARD_LIMITS)
 
 
+@pytest.mark.parametrize("within", [None, HARD_LIMITS])
+@pytest.mark.parametrize("seed, swing, missing", [(1, 0.02, 0), (2, 0.004, 0.0005), (3, 0.0003, 0)])
+def test_wide_bands_hold_for_long_and_through_new_highs(within, seed, swing, missing):
+    seen = random_walk(9_000, seed, swing=swing, missing=missing)
+    agree(
+        seen, a_plan(), {"window": [2, 77, 500, 1440], "band_bps": [0, 1, 250, 999, 1000]}, within
+    )
+
+
+def test_a_drawdown_between_two_new_highs_of_one_holding_is_seen():
+    # bought near 1,000,000 and held: up 4 %, down to 1,030,000 within a quarter hour, and to new highs
+    rises = [1_000_000 + 100 * i for i in range(400)]
+    closes = [
+        *rises,
+        *(1_040_000 - 1_250 * i for i in range(9)),
+        *(1_040_000 + 60 * i for i in range(900)),
+    ]
+    seen = by_hand([closes[0], *closes[:-1]], closes)
+    found = agree(seen, a_plan(), {"window": [300], "band_bps": [0, 1000]}, None)
+    assert found.trades.tolist() == [0, 0]
+    # 9 lots of 0.000001 fall from 104,000.0 to 103,000.0: 0.009 USDT
+    assert found.drawdown.tolist() == [900_000, 0]
+
+
 def test_prices_too_fine_for_floats_are_summed_as_integers():
     seen = random_walk(3000, 4, price=99_000_000_000, swing=0.001)
     agree(seen, a_plan(), {"window": [4, 60, 1440], "band_bps": [0, 10]}, None)
@@ -107,6 +133,18 @@ def test_results_come_in_the_order_of_the_grid_whatever_the_workers():
     assert one.params == two.params
     for name in ("trades", "pnl", "fees", "spread", "drawdown", "stop_ms"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+def test_progress_is_told_part_by_part_and_the_parts_change_nothing(monkeypatch):
+    seen, told = random_walk(3000, 4), []
+    whole = sweep(seen, a_plan(), GRID, HARD_LIMITS, workers=1)
+    monkeypatch.setattr(sys.modules["tgtqr_lib.backtest.sweep"], "PART", 5)
+    parts = sweep(
+        seen, a_plan(), GRID, HARD_LIMITS, workers=1, progress=lambda *far: told.append(far)
+    )
+    assert sorted(done for done, _ in told)[-1] == 27 and len(told) == 6
+    assert {count for _, count in told} == {27}
+    np.testing.assert_array_equal(whole.pnl, parts.pnl)
 
 
 def test_the_best_come_first():

@@ -12,7 +12,7 @@ import numpy as np
 
 from tgtqr_lib.backtest import money
 from tgtqr_lib.backtest.bars import Bars
-from tgtqr_lib.backtest.bits import WORD
+from tgtqr_lib.backtest.bits import WORD, leading_zeros
 from tgtqr_lib.backtest.crossings import NEVER, TICK_MS
 from tgtqr_lib.backtest.money import SCALE, compiled
 from tgtqr_lib.backtest.terms import INT64_MAX, Terms, steps_of
@@ -25,7 +25,7 @@ FAR = INT64_MAX  # the lowest close of a quarter hour without candles
 QUANTITY, PAID, FEE, SPREAD = range(4)  # columns of `entries`, a row a quarter hour
 BID, OPEN = range(2)  # of `exits`
 WORST, DAY = range(2)  # of `reserves`
-LOW, HIGH = range(2)  # of `ranges`
+LOW, HIGH = range(2)  # of `spans`
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Quarters:
 
     start_ms      open time of row 0
     close         (15 m,) int64 steps by minute, 0 where there is no candle
-    ranges        (m, 2) int64, lowest and highest close of the 15 minutes after the decision
+    spans         (k, m, 2) int64, lowest and highest close after the decision, of 2**k quarter hours
     decided       (m,) the close that is decided on, 0 without one: float64 if sums are exact in it, else int64
     sums          (15, m + 1) the same type: sums[p, j] is the sum of the closes of rows 0 to 15 j + p - 1
     clean         (m,) int64, minutes to the last gap or jump; 0 where the rule DATA_TICKER doubts
@@ -46,7 +46,7 @@ class Quarters:
 
     start_ms: int
     close: np.ndarray
-    ranges: np.ndarray
+    spans: np.ndarray
     decided: np.ndarray
     sums: np.ndarray
     clean: np.ndarray
@@ -67,16 +67,16 @@ class Quarters:
         _lay(bars.open_ms, opens, closes, start, close, opened)
         ranges, clean = _ranges(close)
         *tables, may_buy, may_sell = _terms(opened, close, clean, terms.array(), start, limits_bind)
-        highest = int(ranges[:, HIGH].max(initial=int(close[:30].max())))
+        highest = int(closes.max())
         largest = highest * max(widest, len(closes))
         exact = np.float64 if largest < FLOAT_EXACT else np.int64
         return cls(
-            start, close, ranges, close[14::15].astype(exact), _split(close, exact), clean,
+            start, close, _spans(ranges), close[14::15].astype(exact), _split(close, exact), clean,
             *tables, may_buy, may_sell,
         )  # fmt: skip
 
     def __len__(self) -> int:
-        return len(self.ranges)
+        return len(self.clean)
 
 
 def _split(close: np.ndarray, exact: type) -> np.ndarray:
@@ -131,6 +131,32 @@ def _ranges(close):
         clean[block] = min(run, since_jump)
     ranges[m - 1, LOW] = FAR
     return ranges, clean
+
+
+@compiled
+def _spans(ranges):
+    """Ranges of 1, 2, 4, ... quarter hours from each on, so that two of them cover any stretch."""
+    m = len(ranges)
+    levels = 64 - leading_zeros(np.uint64(m))
+    spans = np.empty((levels, m, 2), np.int64)
+    spans[0] = ranges
+    for k in range(1, levels):
+        half, whole = spans[k - 1], spans[k]
+        step = 1 << (k - 1)
+        for j in range(m - step):
+            whole[j, LOW] = min(half[j, LOW], half[j + step, LOW])
+            whole[j, HIGH] = max(half[j, HIGH], half[j + step, HIGH])
+        whole[m - step :] = half[m - step :]
+    return spans
+
+
+@compiled
+def span(spans, d, e):
+    """Lowest and highest close after the decisions `d` to before `e`."""
+    k = 63 - leading_zeros(np.uint64(e - d))
+    last = e - (1 << k)
+    low = min(spans[k, d, LOW], spans[k, last, LOW])
+    return low, max(spans[k, d, HIGH], spans[k, last, HIGH])
 
 
 @compiled

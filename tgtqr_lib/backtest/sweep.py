@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import product
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,10 @@ from tgtqr_lib.backtest import sweep_kernel
 from tgtqr_lib.backtest.bars import Bars, series_of
 from tgtqr_lib.backtest.bits import WORD, pack
 from tgtqr_lib.backtest.crossings import FLAT, INT64_MAX, LONG, signals
+from tgtqr_lib.backtest.grid import Grid, combinations
 from tgtqr_lib.backtest.kernel import reserve_bound
 from tgtqr_lib.backtest.quarters import Quarters
-from tgtqr_lib.backtest.result import SPENT, money
+from tgtqr_lib.backtest.result import BREACH, SPENT, money
 from tgtqr_lib.backtest.run import run
 from tgtqr_lib.backtest.terms import SPREAD_BPS, Setting, units
 from tgtqr_lib.clock import from_ms, iso
@@ -27,6 +30,14 @@ from tgtqr_lib.limits import INITIAL_EQUITY
 from tgtqr_lib.strategies import Strategy, strategy_named
 
 BPS = 10_000
+CAUSES = ("", BREACH, SPENT)
+# rows of what a job finds, a column a combination
+TRADES, PNL, FEES, SPREAD, FUNDING, DRAWDOWN, STOP_MS, CAUSE = range(8)
+MONEY = ("pnl", "gross", "fees", "spread", "funding", "drawdown")
+PART = 4_000  # combinations between two looks at progress and Ctrl-C
+
+Points = Grid | Mapping[str, Sequence[int]] | Sequence[Mapping[str, int]]
+Progress = Callable[[int, int], None]  # combinations done, and all
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +54,7 @@ class SweepResult:
 
     symbol: str
     strategy: str
-    params: tuple[Mapping[str, int], ...]
+    params: Grid
     bars: int
     labels: tuple[str, ...]
     trades: np.ndarray
@@ -53,7 +64,7 @@ class SweepResult:
     funding: np.ndarray
     drawdown: np.ndarray
     stop_ms: np.ndarray
-    stop_cause: tuple[str, ...]
+    stop_cause: np.ndarray
 
     def __len__(self) -> int:
         return len(self.params)
@@ -71,14 +82,13 @@ class SweepResult:
     def row(self, place: int) -> dict[str, Any]:
         """One combination as plain values: money as decimal text."""
         stop = self.stop_at(place)
-        amounts = {
-            name: f"{money(int(getattr(self, name)[place])):f}"
-            for name in ("pnl", "gross", "fees", "spread", "funding", "drawdown")
-        }
+        units_of = {name: int(getattr(self, name)[place]) for name in MONEY if name != "gross"}
+        costs = units_of["fees"] + units_of["spread"] + units_of["funding"]
+        units_of["gross"] = units_of["pnl"] + costs
         return {
             "params": dict(self.params[place]),
             "trades": int(self.trades[place]),
-            **amounts,
+            **{name: f"{money(units_of[name]):f}" for name in MONEY},
             "stop_at": iso(stop) if stop else None,
             "stop_cause": self.stop_cause[place] or None,
         }
@@ -92,9 +102,9 @@ class SweepResult:
         """A pandas frame, a row a combination; money as float64 for charts, not for accounts."""
         import pandas as pd  # here, because most of what uses a result does without it
 
-        frame = pd.DataFrame([dict(one) for one in self.params])
+        frame = pd.DataFrame(self.params.columns())
         frame["trades"] = self.trades
-        for name in ("pnl", "gross", "fees", "spread", "funding", "drawdown"):
+        for name in MONEY:
             frame[name] = getattr(self, name) / 1e8
         stopped = pd.to_datetime(np.where(self.stop_ms < 0, 0, self.stop_ms), unit="ms", utc=True)
         frame["stop_at"] = pd.Series(stopped).where(self.stop_ms >= 0)
@@ -102,36 +112,10 @@ class SweepResult:
         return frame
 
 
-def combinations(
-    plan: Plan, grid: Mapping[str, Sequence[int]] | Sequence[Mapping[str, int]]
-) -> tuple[dict[str, int], ...]:
-    """The complete parameters of each point of `grid`: the first name changes slowest.
-
-    `grid` maps names to values, of which every combination is taken, or lists the points themselves.
-    Raises `DomainError` for a name or value that the strategy does not have, and for an empty grid.
-    """
-    strategy = strategy_named(plan.strategy)
-    usual = strategy.checked(plan.parameters)
-    if isinstance(grid, Mapping):
-        # a value is checked once, not once a combination
-        columns = {
-            name: [strategy.checked({**usual, name: value})[name] for value in values]
-            for name, values in grid.items()
-        }
-        points = [
-            usual | dict(zip(columns, values, strict=True)) for values in product(*columns.values())
-        ]
-    else:
-        points = [strategy.checked({**usual, **point}) for point in grid]
-    if not points:
-        raise DomainError("the grid has no point; expected at least one value of each parameter")
-    return tuple(points)
-
-
 def sweep(
     candles: Any,
     plan: Plan,
-    grid: Mapping[str, Sequence[int]] | Sequence[Mapping[str, int]],
+    grid: Points,
     limits: Limits | None,
     *,
     fees: Fees | None = None,
@@ -139,89 +123,239 @@ def sweep(
     spread_bps: Decimal | int = SPREAD_BPS,
     initial: Decimal = INITIAL_EQUITY,
     funding: Mapping[str, Any] | None = None,
-    workers: int = 1,
+    workers: int | None = None,
+    progress: Progress | None = None,
 ) -> SweepResult:
     """The backtest of every combination of `grid`, in its order.
 
     One spot symbol is swept from crossing to crossing; two symbols or perpetuals are run one by one.
-    `workers` threads share the combinations, which changes no figure. Raises as `run` does.
+    `workers` threads share the combinations (None: one for each processor), which changes no figure;
+    `progress` is told after each part. Raises as `run` and `combinations` do.
     """
-    series = series_of(candles)
-    setting = Setting.of(series, plan, limits, fees, instrument, spread_bps, initial)
-    points = combinations(plan, grid)
-    if len(series) > 1 or setting.market != "spot":
-        return _one_by_one(series, setting, points, funding)
-    if funding:
-        raise DomainError("funding was given for spot candles, which have none")
-    strategy = strategy_named(plan.strategy)
-    figures, start_ms = _swept(series[0], setting, strategy, points, workers)
-    rows = figures[:, sweep_kernel.STOP_ROW]
-    stopped = rows >= 0
-    first = units(setting.initial, "initial")
-    return SweepResult(
-        symbol=series[0].symbol,
-        strategy=strategy.name,
-        params=points,
-        bars=len(series[0]),
-        labels=setting.labels,
-        trades=figures[:, sweep_kernel.TRADES].copy(),
-        pnl=figures[:, sweep_kernel.EQUITY] - first,
-        fees=figures[:, sweep_kernel.FEES].copy(),
-        spread=figures[:, sweep_kernel.SPREADS].copy(),
-        funding=np.zeros(len(points), dtype=np.int64),
-        drawdown=figures[:, sweep_kernel.DRAWDOWN].copy(),
-        stop_ms=np.where(stopped, start_ms + (rows + 1) * MINUTE_MS, -1),
-        stop_cause=tuple(SPENT if one else "" for one in stopped.tolist()),
-    )
-
-
-def _swept(
-    bars: Bars,
-    setting: Setting,
-    strategy: Strategy,
-    points: tuple[dict[str, int], ...],
-    workers: int,
-) -> tuple[np.ndarray, int]:
-    """The kernel's figures (c, 6) of each point, and the open time of its row 0."""
-    terms = setting.terms(bars)
-    mean, widest = strategy.fast, 1
-    if mean is not None:
-        windows = np.array([point[mean.window] for point in points], dtype=np.int64)
-        bands = np.array([point[mean.band_bps] for point in points], dtype=np.int64)
-        widest = (BPS + int(bands.max())) * int(windows.max())
-    quarters = Quarters.of(bars, terms, setting.limits_bind, widest)
-    rules = _rules(setting, terms.array(), quarters.start_ms)
-    buyable, sellable = (np.empty(len(quarters) // WORD, dtype=np.uint64) for _ in range(2))
-    pack(quarters.may_buy, buyable)
-    pack(quarters.may_sell, sellable)
-    out = np.zeros((len(points), sweep_kernel.FIGURES), dtype=np.int64)
-    fast = mean is not None and widest * int(quarters.close.max()) < INT64_MAX
-
-    market = (
-        quarters.close, quarters.ranges, quarters.clean, quarters.entries, quarters.exits,
-        quarters.reserves, sellable, terms.array(), rules,
+    job = Job.of(
+        candles, plan, grid, limits, fees=fees, instrument=instrument, spread_bps=spread_bps,
+        initial=initial, funding=funding,
     )  # fmt: skip
+    count = len(job.points)
+    threads = max(1, min(workers or os.cpu_count() or 1, count))
+    found = np.empty((8, count), dtype=np.int64)
+    job.prepare()
 
-    def work(places: np.ndarray) -> None:
-        found = np.zeros((len(places), sweep_kernel.FIGURES), dtype=np.int64)
-        if fast:
-            sweep_kernel.walk_means(
-                quarters.sums, quarters.decided, *market, buyable, windows[places], bands[places],
-                found,
-            )  # fmt: skip
+    def work(part: tuple[int, int]) -> int:
+        start, stop = part
+        found[:, start:stop] = job.figures(start, stop)
+        return stop - start
+
+    done = 0
+    pool = ThreadPoolExecutor(threads)
+    try:
+        parts = [pool.submit(work, part) for part in parts_of(count, threads, PART)]
+        for one in as_completed(parts):
+            done += one.result()
+            if progress is not None:
+                progress(done, count)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return job.result(found)
+
+
+def parts_of(count: int, workers: int, most: int) -> list[tuple[int, int]]:
+    """`count` points cut, in order, into parts of at most `most`, several for each worker."""
+    size = min(most, -(-count // (4 * workers)) if workers > 1 else most)
+    return [(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A sweep with everything that its figures depend on; another process can be sent it.
+
+    funding  as `run` takes it
+    """
+
+    series: tuple[Bars, ...]
+    setting: Setting
+    points: Grid
+    funding: Mapping[str, Any] | None
+
+    @classmethod
+    def of(
+        cls,
+        candles: Any,
+        plan: Plan,
+        grid: Points,
+        limits: Limits | None,
+        *,
+        fees: Fees | None = None,
+        instrument: Instrument | Mapping[str, Instrument] | None = None,
+        spread_bps: Decimal | int = SPREAD_BPS,
+        initial: Decimal = INITIAL_EQUITY,
+        funding: Mapping[str, Any] | None = None,
+    ) -> Job:
+        """The arguments of `sweep`, checked. Raises `DomainError`."""
+        series = series_of(candles)
+        setting = Setting.of(series, plan, limits, fees, instrument, spread_bps, initial)
+        if funding and setting.market == "spot":
+            raise DomainError("funding was given for spot candles, which have none")
+        for bars in series:
+            setting.terms(bars)
+        return cls(series, setting, combinations(plan, grid), funding)
+
+    @property
+    def quick(self) -> bool:
+        """Whether it is swept; else it is run one by one."""
+        return len(self.series) == 1 and self.setting.market == "spot"
+
+    def prepare(self) -> None:
+        """Lay out the candles now, not with the first part."""
+        if self.quick:
+            _ = self._layout
+
+    def seconds_each(self) -> float:
+        """Processor seconds that one combination takes, by samples from all over the grid."""
+        size = 64 if self.quick else 1
+        places = np.linspace(0, max(len(self.points) - size, 0), 8).astype(np.int64).tolist()
+        self.figures(0, 1)  # what is prepared or compiled once is not counted
+        began = time.thread_time()
+        done = sum(self.figures(start, start + size).shape[1] for start in places)
+        return (time.thread_time() - began) / done
+
+    def figures(self, start: int, stop: int) -> np.ndarray:
+        """(8, k) int64: what the points from `start` to before `stop` came to."""
+        if not self.quick:
+            found = [self._alone(point) for point in self.points[start:stop]]
+            return np.array(found, dtype=np.int64).T
+        columns = self.points.columns(start, stop)
+        return self._layout.figures(columns)
+
+    @cached_property
+    def _layout(self) -> Layout:
+        return Layout.of(self.series[0], self.setting, self.points)
+
+    def _alone(self, point: Mapping[str, int]) -> tuple[int, ...]:
+        """One point by `run`."""
+        plan, setting = self.setting.plan, self.setting
+        one = run(
+            {bars.symbol: bars for bars in self.series},
+            Plan(plan.strategy, point, plan.order_target_usdt, plan.collar_bps),
+            setting.limits if setting.limits_bind else None,
+            fees=setting.fees,
+            instrument=setting.instruments,
+            spread_bps=setting.spread_bps,
+            initial=setting.initial,
+            funding=self.funding,
+        )
+        pnl = int(one.equity_units[-1]) - one.initial_units
+        stop = int(one.stop.at.timestamp()) * 1000 if one.stop else -1
+        cause = CAUSES.index(one.stop.cause if one.stop else "")
+        return (
+            len(one.table), pnl, one.fees_units, one.spread_units, one.funding_units,
+            one.max_drawdown_units, stop, cause,
+        )  # fmt: skip
+
+    def result(self, found: np.ndarray) -> SweepResult:
+        """The result that the figures (8, c) of all points make."""
+        return SweepResult(
+            symbol="+".join(bars.symbol for bars in self.series),
+            strategy=self.setting.plan.strategy,
+            params=self.points,
+            bars=sum(len(bars) for bars in self.series),
+            labels=self.setting.labels,
+            trades=found[TRADES],
+            pnl=found[PNL],
+            fees=found[FEES],
+            spread=found[SPREAD],
+            funding=found[FUNDING],
+            drawdown=found[DRAWDOWN],
+            stop_ms=found[STOP_MS],
+            stop_cause=np.array(CAUSES, dtype=object)[found[CAUSE]],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """One spot series, ready for the kernel.
+
+    buyable, sellable  (m / 64,) uint64, bits of the quarter hours where an order would be filled
+    quick              whether every product of a comparison with a mean fits 64 bits
+    """
+
+    bars: Bars
+    strategy: Strategy
+    quarters: Quarters
+    terms: np.ndarray
+    rules: np.ndarray
+    buyable: np.ndarray
+    sellable: np.ndarray
+    quick: bool
+
+    @classmethod
+    def of(cls, bars: Bars, setting: Setting, points: Grid) -> Layout:
+        terms = setting.terms(bars)
+        strategy = strategy_named(setting.plan.strategy)
+        mean, widest, fits = strategy.fast, 1, False
+        if mean is not None:
+            band = points.highest(mean.band_bps)
+            widest, fits = (BPS + band) * points.highest(mean.window), band < sweep_kernel.FARTHEST
+        quarters = Quarters.of(bars, terms, setting.limits_bind, widest)
+        buyable, sellable = (np.empty(len(quarters) // WORD, dtype=np.uint64) for _ in range(2))
+        pack(quarters.may_buy, buyable)
+        pack(quarters.may_sell, sellable)
+        fits = fits and widest * int(quarters.close.max()) < INT64_MAX
+        rules = _rules(setting, terms.array(), quarters.start_ms)
+        return cls(bars, strategy, quarters, terms.array(), rules, buyable, sellable, fits)
+
+    def figures(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+        """(8, k) int64: what the points with these parameters, (k,) each, came to."""
+        q, mean = self.quarters, self.strategy.fast
+        market = (
+            q.close, q.spans, q.clean, q.entries, q.exits, q.reserves, self.buyable, self.sellable,
+            self.terms, self.rules,
+        )  # fmt: skip
+        count = len(next(iter(columns.values())))
+        found = np.empty((count, sweep_kernel.FIGURES), dtype=np.int64)
+        if self.quick:
+            order = np.argsort(columns[mean.window], kind="stable")  # a window's levels serve all
+            windows, bands = columns[mean.window][order], columns[mean.band_bps][order]
+            walked = np.empty_like(found)
+            sweep_kernel.walk_means(q.sums, q.decided, *market, windows, bands, walked)
+            found[order] = walked
         else:
-            for row, place in zip(found, places, strict=True):
-                longs, flats = _said(bars, quarters, strategy, points[place], buyable, sellable)
-                sweep_kernel.walk(*market, longs, flats, strategy.lookback(**points[place]), row)
-        out[places] = found
+            room = np.empty((4, len(q)), dtype=np.int64)
+            values = zip(*(column.tolist() for column in columns.values()), strict=True)
+            for row, point in zip(found, values, strict=True):
+                said = dict(zip(columns, point, strict=True))
+                longs, flats = self._said(said)
+                need = self.strategy.lookback(**said)
+                sweep_kernel.walk(*market, longs, flats, need, room, row)
+        return self._told(found)
 
-    shares = np.array_split(np.arange(len(points)), max(1, min(workers, len(points))))
-    if len(shares) == 1:
-        work(shares[0])
-    else:
-        with ThreadPoolExecutor(len(shares)) as pool:
-            list(pool.map(work, shares))
-    return out, quarters.start_ms
+    def _said(self, point: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Bits where the strategy, by its own `targets`, says long and flat and an order is filled."""
+        rows = (self.bars.open_ms - self.quarters.start_ms) // MINUTE_MS
+        at = rows % 15 == 14
+        laid = np.full(len(self.quarters), -1, dtype=np.int8)
+        laid[rows[at] // 15] = signals(self.bars, self.strategy, point)[at]
+        laid[self.quarters.clean == 0] = -1
+        words = []
+        for wanted, possible in ((LONG, self.buyable), (FLAT, self.sellable)):
+            packed = np.empty_like(possible)
+            pack(laid == wanted, packed)
+            words.append(packed & possible)
+        return words[0], words[1]
+
+    def _told(self, found: np.ndarray) -> np.ndarray:
+        """The kernel's figures (k, 6) as a job tells them."""
+        rows = found[:, sweep_kernel.STOP_ROW]
+        stopped = rows >= 0
+        told = np.zeros((8, len(found)), dtype=np.int64)
+        told[TRADES] = found[:, sweep_kernel.TRADES]
+        told[PNL] = found[:, sweep_kernel.EQUITY] - self.rules[sweep_kernel.INITIAL]
+        told[FEES] = found[:, sweep_kernel.FEES]
+        told[SPREAD] = found[:, sweep_kernel.SPREADS]
+        told[DRAWDOWN] = found[:, sweep_kernel.DRAWDOWN]
+        told[STOP_MS] = np.where(stopped, self.quarters.start_ms + (rows + 1) * MINUTE_MS, -1)
+        told[CAUSE] = np.where(stopped, CAUSES.index(SPENT), 0)
+        return told
 
 
 def _rules(setting: Setting, terms: np.ndarray, start_ms: int) -> np.ndarray:
@@ -236,71 +370,4 @@ def _rules(setting: Setting, terms: np.ndarray, start_ms: int) -> np.ndarray:
             setting.limits_bind,
         ],
         dtype=np.int64,
-    )
-
-
-def _said(
-    bars: Bars,
-    quarters: Quarters,
-    strategy: Strategy,
-    point: Mapping[str, int],
-    buyable: np.ndarray,
-    sellable: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bits where the strategy says long and flat and an order would be filled, by its own `targets`."""
-    said = signals(bars, strategy, point)
-    rows = (bars.open_ms - quarters.start_ms) // MINUTE_MS
-    at = rows % 15 == 14
-    laid = np.full(len(quarters), -1, dtype=np.int8)
-    laid[rows[at] // 15] = said[at]
-    laid[quarters.clean == 0] = -1
-    words = []
-    for wanted, possible in ((LONG, buyable), (FLAT, sellable)):
-        packed = np.empty_like(possible)
-        pack(laid == wanted, packed)
-        words.append(packed & possible)
-    return words[0], words[1]
-
-
-def _one_by_one(
-    series: tuple[Bars, ...],
-    setting: Setting,
-    points: tuple[dict[str, int], ...],
-    funding: Mapping[str, Any] | None,
-) -> SweepResult:
-    """Every point by `run`: for what the quick way does not know."""
-    plan = setting.plan
-    results = [
-        run(
-            {bars.symbol: bars for bars in series},
-            Plan(plan.strategy, point, plan.order_target_usdt, plan.collar_bps),
-            setting.limits if setting.limits_bind else None,
-            fees=setting.fees,
-            instrument=setting.instruments,
-            spread_bps=setting.spread_bps,
-            initial=setting.initial,
-            funding=funding,
-        )
-        for point in points
-    ]
-
-    def column(figures: list[int]) -> np.ndarray:
-        return np.array(figures, dtype=np.int64)
-
-    return SweepResult(
-        symbol=results[0].symbol,
-        strategy=plan.strategy,
-        params=points,
-        bars=results[0].bars,
-        labels=setting.labels,
-        trades=column([len(one.table) for one in results]),
-        pnl=column([int(one.equity_units[-1]) - one.initial_units for one in results]),
-        fees=column([one.fees_units for one in results]),
-        spread=column([one.spread_units for one in results]),
-        funding=column([one.funding_units for one in results]),
-        drawdown=column([one.max_drawdown_units for one in results]),
-        stop_ms=column(
-            [int(one.stop.at.timestamp()) * 1000 if one.stop else -1 for one in results]
-        ),
-        stop_cause=tuple(one.stop.cause if one.stop else "" for one in results),
     )
