@@ -17,6 +17,7 @@ INT64_MAX = int(np.iinfo(np.int64).max)
 
 LONG, FLAT, HOLD, DOUBT, INCOMPLETE, NO_DECISION = 1, 0, -1, -2, -3, -4
 NEVER = 1 << 40  # rows since a jump when there was none
+NO_MINUTE = -(1 << 60)  # the minute before the first
 
 
 def signals(bars: Bars, strategy: Strategy, params: Mapping[str, int]) -> np.ndarray:
@@ -27,12 +28,12 @@ def signals(bars: Bars, strategy: Strategy, params: Mapping[str, int]) -> np.nda
     strategy's own `targets` over the whole series.
     """
     need = strategy.lookback(**params)
-    clean = decision_state(bars.open_ms, bars.close, need)
     mean = strategy.fast
     if mean is not None:
         window, band_bps = params[mean.window], params[mean.band_bps]
         if fits(bars.close, window, band_bps):
-            return mean_signals(bars.close, window, band_bps, clean)
+            return mean_signals(bars.open_ms, bars.close, need, window, band_bps)
+    clean = decision_state(bars.open_ms, bars.close, need)
     targets = strategy.targets(History(bars.candles()), **params)
     said = np.where(np.isnan(targets), HOLD, np.where(targets > 0, LONG, FLAT)).astype(np.int8)
     return np.where(clean == HOLD, said, clean)
@@ -47,42 +48,57 @@ def fits(close: np.ndarray, window: int, band_bps: int) -> bool:
 def decision_state(open_ms, close, need):
     """(n,) int8: HOLD at rows that can be decided, else INCOMPLETE, DOUBT or NO_DECISION."""
     out = np.empty(len(open_ms), np.int8)
-    run, since_jump, phase = 0, NEVER, 0
+    run, since_jump, phase, before, last = 0, NEVER, 0, NO_MINUTE, close[0]
     for i in range(len(open_ms)):
-        if i > 0:
-            follows = open_ms[i] - open_ms[i - 1] == MINUTE_MS
-            jumped = 5 * abs(close[i] - close[i - 1]) >= close[i - 1]  # 20 % or more
-            since_jump = 0 if jumped else since_jump + 1
-        else:
-            follows = False
-        run = run + 1 if follows else 1
-        phase = phase + 1 if follows else (open_ms[i] + MINUTE_MS) % TICK_MS // MINUTE_MS
-        phase = 0 if phase == 15 else phase
-        if phase != 0:
-            out[i] = NO_DECISION
-        elif run < need:
-            out[i] = INCOMPLETE
-        else:
-            out[i] = DOUBT if since_jump < need else HOLD
+        run, since_jump, phase = follow(run, since_jump, phase, before, open_ms[i], last, close[i])
+        out[i] = state(run, since_jump, phase, need)
+        before, last = open_ms[i], close[i]
     return out
 
 
 @compiled
-def mean_signals(close, window, band_bps, clean):
-    """(n,) int8: `clean`, and where it says HOLD the close against the mean of `window` closes.
+def mean_signals(open_ms, close, need, window, band_bps):
+    """(n,) int8: as `decision_state`, and where it says HOLD the close against the mean of `window` closes.
 
-    Sums are over rows; where `clean` lets them be read, rows are minutes.
+    Sums are over rows; where they are read, rows are minutes.
     """
-    out = clean.copy()
+    out = np.empty(len(open_ms), np.int8)
+    run, since_jump, phase, before, last = 0, NEVER, 0, NO_MINUTE, close[0]
     total = 0
-    for i in range(len(close)):
+    for i in range(len(open_ms)):
+        run, since_jump, phase = follow(run, since_jump, phase, before, open_ms[i], last, close[i])
+        before, last = open_ms[i], close[i]
+        said = state(run, since_jump, phase, need)
         total += close[i]
         if i >= window:
             total -= close[i - window]
-        if clean[i] == HOLD:
+        if said == HOLD:
             scaled = BPS * window * close[i]
             if scaled > (BPS + band_bps) * total:
-                out[i] = LONG
+                said = LONG
             elif scaled < (BPS - band_bps) * total:
-                out[i] = FLAT
+                said = FLAT
+        out[i] = said
     return out
+
+
+@compiled
+def follow(run, since_jump, phase, before, now, last, close):
+    """Minutes without a gap, rows since a jump, and minute of the quarter hour, one row on.
+
+    Figures go in and out, not arrays, which numba would count references to in every row.
+    """
+    follows = now - before == MINUTE_MS
+    jumped = 5 * abs(close - last) >= last  # 20 % or more
+    phase = phase + 1 if follows else (now + MINUTE_MS) % TICK_MS // MINUTE_MS
+    return run + 1 if follows else 1, 0 if jumped else since_jump + 1, 0 if phase == 15 else phase
+
+
+@compiled
+def state(run, since_jump, phase, need):
+    """What these figures of `follow` allow."""
+    if phase != 0:
+        return NO_DECISION
+    if run < need:
+        return INCOMPLETE
+    return DOUBT if since_jump < need else HOLD

@@ -109,3 +109,13 @@ def rows_before_gaps(times, step):
             out[count] = i
             count += 1
     return out
+
+
+@compiled
+def extremes(first, second):
+    """The lowest and the highest value of two arrays of one length, in one pass."""
+    lowest, highest = first[0], first[0]
+    for i in range(len(first)):
+        lowest = min(lowest, first[i], second[i])
+        highest = max(highest, first[i], second[i])
+    return lowest, highest

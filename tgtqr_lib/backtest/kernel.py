@@ -9,7 +9,7 @@ import numpy as np
 
 from tgtqr_lib.backtest import money
 from tgtqr_lib.backtest.crossings import DOUBT, FLAT, HOLD, INCOMPLETE, LONG
-from tgtqr_lib.backtest.money import POSITION, SCALE, compiled
+from tgtqr_lib.backtest.money import POSITION, SCALE, compiled, inlined
 from tgtqr_lib.domain import MINUTE_MS
 
 DAY_MS = 86_400_000
@@ -89,7 +89,7 @@ def walk(
     return equity, table[: account[TRADES]], account, held, counts, stop
 
 
-@compiled
+@inlined
 def mark_on(times, closes, equity, cash, quantity, scale, per_scale, midnight, lowest, i):
     """Mark the minutes after row `i` in which nothing else can happen; returns the last of them."""
     n = len(times)
@@ -97,7 +97,8 @@ def mark_on(times, closes, equity, cash, quantity, scale, per_scale, midnight, l
     end = min(i + rest, n)  # a day begins where a quarter hour does
     if end - 1 > i and times[end - 1] == times[i] + (end - 1 - i) * MINUTE_MS:
         if quantity == 0 and cash >= lowest:
-            equity[i + 1 : end] = cash
+            for j in range(i + 1, end):
+                equity[j] = cash
             return end - 1
         least = lowest
         for j in range(i + 1, end):
@@ -235,7 +236,7 @@ def doubt_strays(times, opens, closes, has, signals):
             i += 15 if whole else 1
 
 
-@compiled
+@inlined
 def moves(signals, closes, terms, held, counts, i):
     """Count what the signals say at row `i`; whether any of them can lead to an order."""
     found = False

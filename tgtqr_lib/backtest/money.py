@@ -13,6 +13,8 @@ SCALE, STEP, LOT, ASK, BID, HALF, FEE, FEE_PER, TARGET, POSITION, TRIM, COLLAR, 
 BPS = 10_000
 
 compiled = njit(cache=True, error_model="numpy", nogil=True)
+# for what is called at every quarter hour with arrays, whose references numba counts at each call
+inlined = njit(cache=True, error_model="numpy", nogil=True, inline="always")
 
 
 @compiled

@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from tgtqr_lib.backtest.bars import Bars
+from tgtqr_lib.backtest.exact import extremes
 from tgtqr_lib.clock import from_ms
 from tgtqr_lib.domain import UNIT, DomainError, Fees, Instrument, Limits, Plan
 from tgtqr_lib.execution import fees_on
@@ -183,8 +184,7 @@ def steps_of(bars: Bars, terms: Terms) -> tuple[np.ndarray, np.ndarray]:
 def _check_width(bars: Bars, terms: Terms) -> None:
     """Every product of the loops stays below 2**63: quantity is largest at the lowest price."""
     factor = terms.scale // 10**bars.decimals
-    lowest = int(min(bars.open.min(), bars.close.min())) * factor
-    highest = int(max(bars.open.max(), bars.close.max())) * factor
+    lowest, highest = (int(price) * factor for price in extremes(bars.open, bars.close))
     price = highest * 2 + terms.step  # a limit or an ask may lie above
     limit = lowest * (BPS + terms.collar) // (BPS * terms.step) * terms.step
     quantity = terms.target * terms.scale // max(limit, terms.step)
