@@ -291,3 +291,10 @@ def test_a_trailing_window_decides_like_all_of_history(monkeypatch, margin):
     monkeypatch.setattr(sys.modules["tgtqr_lib.backtest.replay"], "MARGIN", margin)
     same(replay(seen, a_plan(), HARD_LIMITS), usual)
     same(run(seen, a_plan(), HARD_LIMITS), usual)
+
+
+def test_trades_are_told_as_the_objects_tell_them():
+    for binding in (HARD_LIMITS, None):
+        found = run(random_walk(6000, seed=9), a_plan(window=20), binding)
+        assert len(found.trades) > 10
+        assert found.as_dict()["trades"] == [trade.plain() for trade in found.trades]

@@ -113,10 +113,11 @@ class Study:
     def gross(self) -> np.ndarray:
         """(n,) equity with all costs so far given back."""
         at = np.concatenate([self.entry_ms, self.until_ms])
-        order = np.argsort(at, kind="stable")
-        so_far = np.concatenate([[0.0], np.cumsum(self.charges.ravel()[order])])
         # a fill at a mark's instant opens the next minute, so it is not in that mark
-        curve = self.equity + so_far[np.searchsorted(at[order], self.at_ms, side="left")]
+        rows = np.searchsorted(self.at_ms, at, side="right")
+        n = len(self.at_ms)
+        paid = np.bincount(rows, weights=self.charges.ravel(), minlength=n + 1)[:n]
+        curve = self.equity + np.cumsum(paid)
         curve[-1] = self.equity[-1] + self.costs  # what an open trade has paid until then too
         return curve
 
@@ -205,14 +206,13 @@ def calmar(study: Study) -> float:
 
 def drawdown_days(study: Study) -> float:
     """The longest time between a high and its recovery, or the end, in days."""
-    high = np.concatenate([[True], study.underwater <= 0])
-    at = np.concatenate([[study.at_ms[0] - MINUTE_MS], study.at_ms])
-    last_high = at[np.maximum.accumulate(np.where(high, np.arange(len(at)), 0))]
+    begin = study.at_ms[0] - MINUTE_MS
+    rows = np.flatnonzero(study.underwater <= 0)
+    highs = np.concatenate([[begin], study.at_ms[rows]])
     # the time under water counts from the high to the first mark at or above it
-    before = np.concatenate([[last_high[0]], last_high[:-1]])
-    spell = at - np.where(high, before, last_high)
-    below = ~high | np.concatenate([[False], ~high[:-1]])
-    return float(np.max(spell * below) / DAY_MS)
+    below = np.diff(np.concatenate([[-1], rows])) > 1
+    spells = np.diff(highs)[below]
+    return float(max(spells.max(initial=0), study.at_ms[-1] - highs[-1]) / DAY_MS)
 
 
 def exposure(study: Study) -> float:

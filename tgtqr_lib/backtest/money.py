@@ -7,7 +7,8 @@ positive and small enough (`terms._check_width`), so plain 64-bit products are e
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from tgtqr_lib.backtest.compiler import njit
 
 SCALE, STEP, LOT, ASK, BID, HALF, FEE, FEE_PER, TARGET, POSITION, TRIM, COLLAR, HIGHEST = range(13)
 BPS = 10_000

@@ -166,6 +166,31 @@ class Result:
             kind=KINDS[kind],
         )
 
+    def _plain_trades(self) -> list[dict[str, str]]:
+        """What `Trade.plain` says of each trade, from the table and without the objects between."""
+        at = [
+            np.datetime_as_string(self.column(name).astype("datetime64[ms]"), unit="s").tolist()
+            for name in ("entry_ms", "exit_ms")
+        ]
+        found = []
+        for row, entry_at, exit_at in zip(self.table.tolist(), *at, strict=True):
+            symbol, _, _, quantity, entry, exit_, entry_fee, exit_fee, pnl, kind = row
+            decimals = self.decimals[symbol]
+            found.append(
+                {
+                    "symbol": self.symbols[symbol],
+                    "entry_at": f"{entry_at}Z",
+                    "exit_at": f"{exit_at}Z",
+                    "quantity": fixed(quantity, 8),
+                    "entry_price": fixed(entry, decimals),
+                    "exit_price": fixed(exit_, decimals),
+                    "fees": fixed(entry_fee + exit_fee, 8),
+                    "pnl": fixed(pnl, 8),
+                    "kind": KINDS[kind],
+                }
+            )
+        return found
+
     @property
     def equity_end(self) -> Decimal:
         """Equity at the last close, quote units."""
@@ -235,7 +260,7 @@ class Result:
                 "minutes": sum(gap.minutes for gap in self.gaps),
                 "list": [gap.plain() for gap in self.gaps],
             },
-            "trades": [trade.plain() for trade in self.trades],
+            "trades": self._plain_trades(),
             "open": [held.plain() for held in self.open_positions],
             "decisions": self.decisions,
             "signals": dict(self.signals),
@@ -249,6 +274,14 @@ class Result:
             "pnl": f"{self.pnl:f}",
             "equity_end": f"{self.equity_end:f}",
         }
+
+
+def fixed(whole: int, decimals: int) -> str:
+    """`whole` steps of 10**-decimals as decimal text."""
+    if decimals == 0:
+        return str(whole)
+    above, below = divmod(abs(whole), 10**decimals)
+    return f"{'-' if whole < 0 else ''}{above}.{below:0{decimals}d}"
 
 
 def money(amount_units: int) -> Decimal:
