@@ -253,7 +253,8 @@ def line(
         reached = middle >= target if at_least else middle <= target
         verdict = "reached" if reached else "MISSED"
         aim = f"{'>=' if at_least else '<='} {target:g}"
-    return f"{name:<44}{middle:>9.2f} {unit:<3} {aim:>8}  {verdict:<8} ({spread})"
+    digits = 3 if middle < 1 else 2
+    return f"{name:<44}{middle:>9.{digits}f} {unit:<3} {aim:>8}  {verdict:<8} ({spread})"
 
 
 @contextmanager
@@ -285,7 +286,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rests = [idle(folder) for _ in range(min(options.runs, 3))]
         print(line("tgtqr up, idle", [memory for memory, _ in rests], "MB", 150))
         print(line("tgtqr up, idle", [share for _, share in rests], "%", 1.0))
-        speeds, commands = imports(year_file(folder), folder, options.runs)
+        year = year_file(folder)
+        speeds, commands = imports(year, folder, options.runs)
         print(
             line(
                 "candle import, million rows a second", [s / 1e6 for s in speeds], "M/s", 1.0, True
@@ -294,10 +296,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line("its whole command, 1,051,200 rows", commands, "s", None))
         print(line("a month of two symbols fetched", month_fetched(folder, options.runs), "s", 60))
         sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-        from tests.bench_page import figures
+        from tests import bench_backtest, bench_page, bench_sweep
 
-        for row in figures(folder, options.runs):
-            print(line(*row))
+        for rows in (
+            bench_backtest.figures(folder, options.runs, year),
+            bench_sweep.figures(folder, options.runs),
+            bench_page.figures(folder, options.runs),
+        ):
+            for row in rows:
+                print(line(*row), flush=True)
         if options.demos:
             demos = [demo(folder, 96) for _ in range(options.demos)]
             print(line("demo of 96 ticks", [took for took, _ in demos], "s", 180))
