@@ -80,8 +80,12 @@ def walk(
                 times, opens, closes, has, signals, terms, account, held, table,
                 day, total_floor, off, wishes, sizes, i,
             )  # fmt: skip
-        if k == 1 and not funded and stop[0] == NO_STOP and day[OPEN]:
-            lowest = NEVER if off else max(spendable, day[FLOOR])
+        if funded or stop[0] != NO_STOP or not day[OPEN]:
+            continue
+        lowest = NEVER if off else max(spendable, day[FLOOR])
+        if k == 2:
+            i = mark_both(times, closes, terms, equity, account[CASH], held, lowest, i)
+        else:
             i = mark_on(
                 times, closes[0], equity, account[CASH], held[0, QUANTITY], scale, per_scale,
                 midnight, lowest, i,
@@ -114,6 +118,26 @@ def mark_on(times, closes, equity, cash, quantity, scale, per_scale, midnight, l
             return j - 1
         equity[j] = left
     return n - 1
+
+
+@inlined
+def mark_both(times, closes, terms, equity, cash, held, lowest, i):
+    """`mark_on` for two symbols, up to the next quarter hour; row `i` when a gap or a floor lies ahead."""
+    end = min(i + 15 - (times[i] // MINUTE_MS + 1) % 15, len(times))
+    if end - 1 <= i or times[end - 1] != times[i] + (end - 1 - i) * MINUTE_MS:
+        return i
+    first, second = held[0, QUANTITY], held[1, QUANTITY]
+    scale, other = terms[0, SCALE], terms[1, SCALE]
+    per_scale, per_other, least = 1.0 / scale, 1.0 / other, lowest
+    for j in range(i + 1, end):
+        left = cash
+        if first > 0:
+            left += money.quick(first * closes[0, j], scale, per_scale)
+        if second > 0:
+            left += money.quick(second * closes[1, j], other, per_other)
+        equity[j] = left
+        least = min(least, left)
+    return end - 1 if least >= lowest else i
 
 
 @compiled
