@@ -9,8 +9,11 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+import uuid
 from datetime import UTC, datetime
+from pathlib import Path
 
 import psutil
 import pytest
@@ -29,6 +32,7 @@ from tgtqr_lib import archive, books, latch, ledger
 from tgtqr_lib.dashboard import self_check
 from tgtqr_lib.dashboard.auth import Throttle, password_hash
 from tgtqr_lib.dashboard.child import start as start_child
+from tgtqr_lib.dashboard.kernels import connection_folder
 from tgtqr_lib.domain import DomainError, TgtqrError
 from tgtqr_lib.home import Home
 
@@ -489,3 +493,17 @@ def test_the_self_check_reads_the_lists_of_extensions(tmp_path, monkeypatch, new
     problem = self_check.extension_problem()
 
     assert (problem is None) if found is None else (found in problem)
+
+
+@pytest.mark.parametrize("length", [10, 20, 24, 25, 39, 40, 41, 90])
+def test_a_kernels_socket_fits_whatever_the_folder_for_temporary_files(monkeypatch, length):
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as short:
+        usual = Path(short, "x" * max(1, length - len(short) - 1))
+        usual.mkdir()
+        monkeypatch.setattr(tempfile, "tempdir", str(usual))
+        folder = connection_folder()
+        try:
+            # Linux' sun_path holds 108 bytes, the last of them zero
+            assert len(f"{folder}/kernel-{uuid.uuid4()}-ipc-5") <= 107
+        finally:
+            folder.rmdir()

@@ -25,6 +25,8 @@ GONE_AFTER_S = 20.0  # without a connection; a dead connection is noticed in up 
 NEVER_CAME_AFTER_S = 30.0
 SWEEP_EVERY_S = 5.0
 FOLDER = "tgtqr-dashboard-"
+# what is left of a socket's 107 bytes for the folder that holds ours: process ids have up to seven digits
+LONGEST_FOLDER = 107 - len(f"/{FOLDER}4194304-12345678/kernel-{'0' * 36}-ipc-5")
 
 
 class OwnSpec(KernelSpecManager):
@@ -185,7 +187,7 @@ def connection_folder() -> Path:
     A socket's path has at most 107 bytes, so a long folder for temporary files is not used.
     """
     usual = tempfile.gettempdir()
-    parent = Path(usual if len(usual.encode()) <= 40 else "/tmp")
+    parent = Path(usual if len(usual.encode()) <= LONGEST_FOLDER else "/tmp")
     for old in parent.glob(f"{FOLDER}*-*"):
         owner = old.name.removeprefix(FOLDER).split("-")[0]
         with contextlib.suppress(OSError):
