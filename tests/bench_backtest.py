@@ -219,6 +219,21 @@ def five_years(folder: Path, runs: int) -> list[Row]:
     ]
 
 
+def slider(folder: Path, runs: int) -> list[Row]:
+    """From a moved slider of `explore.ipynb` to its pictures, a year of minutes, in the kernel."""
+    from tgtqr_lib import research
+
+    page = research.Explorer(home=folder / "explore", rest_s=60.0)
+    took = []
+    for window in range(30, 30 + 7 * (runs + 1), 7):
+        began = time.perf_counter()
+        page.sliders["window"].value = window  # the handlers run before this returns
+        took.append(1000 * (time.perf_counter() - began))
+        if page.result.params["window"] != window:
+            raise SystemExit("the slider moved and the pictures did not follow")
+    return [row("explore: slider to new pictures, a year", took[1:], "ms", 200)]
+
+
 def cold(ours: Path, runs: int) -> list[Row]:
     """`tgtqr backtest --json` as a whole process."""
     command = [TGTQR, "backtest", "--candles", ours, "--limits", "off", "--json"]
@@ -241,7 +256,7 @@ def figures(folder: Path, runs: int, year: Path) -> list[Row]:
         print(f"the peers cannot be installed, so nothing is compared: {problem}")
         took = [timed(ours_once, ours)[0] for _ in range(runs + 1)][1:]
         rows.append(row("a year, Parquet to trades, warm", [1000 * s for s in took], "ms", 20))
-    return rows + five_years(folder, runs) + cold(ours, runs)
+    return rows + five_years(folder, runs) + slider(folder, runs) + cold(ours, runs)
 
 
 if __name__ == "__main__":
