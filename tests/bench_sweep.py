@@ -25,12 +25,14 @@ TEN_THOUSAND = {"window": range(30, 1030), "band_bps": [0, 3, 5, 8, 10, 15, 20, 
 MILLION = {"window": range(30, 1030), "band_bps": range(1000)}
 GRIDS = {100: HUNDRED, 1000: THOUSAND, 10_000: TEN_THOUSAND}
 ALONE = """
-import json, resource, sys
+import json, re, sys
 sys.path.insert(0, sys.argv[1])
 from tests.bench_sweep import GRIDS, bars, plan
 from tgtqr_lib.backtest import sweep
 found = sweep(bars(), plan(), GRIDS[int(sys.argv[2])], None)
-print(json.dumps([len(found), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6]))
+# getrusage would count what the parent had when it forked
+peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())
+print(json.dumps([len(found), int(peak[1]) * 1024 / 1e6]))
 """
 Row = tuple
 

@@ -14,9 +14,12 @@ import pytest
 
 from tests.backtest import reference
 from tests.backtest.agree import reference_terms
-from tests.backtest.series import a_plan, random_walk
+from tests.backtest.series import a_plan, by_hand, random_walk
 from tgtqr_lib import cli
+from tgtqr_lib.backtest import run
 from tgtqr_lib.limits import HARD
+from tgtqr_lib.market.candles import Lake
+from tgtqr_lib.market.funding_lake import FundingLake, FundingRates
 
 TGTQR = Path(sys.executable).with_name("tgtqr")
 SHORT = 1500  # minutes
@@ -110,6 +113,16 @@ def test_a_sweep_holds_what_single_runs_say(capsys, file, tmp_path):
         (["backtest", "--from", "2030-01-01"], 4, "from 2030-01-01"),
         (["backtest", "--from", "2026-02-01", "--to", "2026-01-01"], 2, "is not before"),
         (["backtest", "--spread-bps", "wide"], 2, "--spread-bps wide"),
+        (["backtest", "--spread-bps", "nan"], 2, "--spread-bps nan: expected a number"),
+        (["backtest", "--spread-bps", "0.33333"], 2, "expected at most 4 decimals"),
+        (
+            ["backtest", "--to", "2025-11-22T01:00", "window=61"],
+            4,
+            "60 minutes are there, and a decision needs 61",
+        ),
+        (["sweep", "--to", "2025-11-22T01:00", "window=61:90"], 4, "a decision needs 61"),
+        (["sweep", "window=60", "--out", "/"], 2, "is no ordinary file"),
+        (["backtest", "--trades", "/dev/null"], 2, "/dev/null: is no ordinary file"),
         (["sweep", "window=30:20"], 2, "holds no number"),
         (["sweep", "window=1:5"], 2, "expected 2 to 1440"),
         (["sweep", "window=2:1440", "band_bps=0:1000", "window=3"], 2, "stands twice"),
@@ -141,3 +154,42 @@ def test_whoever_waits_for_the_compiler_is_told_so(file, tmp_path):
     assert first.stderr.count("compiling, once") == 1
     told = [json.loads(one.stdout) | {"wall_s": 0} for one in (first, second)]
     assert told[0] == told[1]
+
+
+def test_a_perpetual_of_the_lake_pays_its_funding_and_says_when_there_is_none(capsys, tmp_path):
+    day = 86_400_000
+    seen = random_walk(3 * 1440, seed=5, market="linear")
+    Lake(tmp_path / "data" / "candles").write(seen, "an exchange")
+    words = ("backtest", "--home", tmp_path, "--market", "linear", "--json")
+    assert cli.main([str(word) for word in words]) == 0
+    shown = capsys.readouterr()
+    without = json.loads(shown.out)
+    assert "no funding of BTCUSDT" in shown.err and without["funding"] == "0.00000000"
+
+    first = int(seen.open_ms[0]) // day * day
+    at = first + np.arange(1, 9) * day // 3
+    rates = FundingRates.of("BTCUSDT", at, [50_000_000] * 8, 480, "an exchange")
+    FundingLake(tmp_path / "data" / "funding").write(rates)
+    paid = said(capsys, *words)
+    expected = run(seen, a_plan(), HARD, funding={"BTCUSDT": rates})
+    assert paid["funding"] == f"{expected.funding:f}" != without["funding"]
+    swept = said(capsys, "sweep", *words[1:], "window=60")
+    assert swept["best"][0]["funding"] == paid["funding"]
+
+
+def test_what_is_missing_is_told_with_the_longest_gap(capsys, tmp_path, walk):
+    cut = by_hand(walk.open, walk.close, missing=[*range(300, 305), *range(700, 800)])
+    Lake(tmp_path / "data" / "candles").write(cut, "an exchange")
+    for words in (["backtest"], ["sweep", "window=30"]):
+        assert cli.main([words[0], "--home", str(tmp_path), *words[1:]]) == 0
+        assert "2 gaps of 105 minutes, the longest of 100 from" in capsys.readouterr().out
+
+
+def test_a_file_of_perpetuals_taken_as_spot_is_told(capsys, file, tmp_path):
+    other = tmp_path / "other.parquet"
+    duckdb.execute(
+        f"COPY (SELECT *, 'bybit linear; somewhere' AS source FROM '{file}') TO '{other}'"
+    )
+    for market, told in (("spot", True), ("linear", False)):
+        assert cli.main(["backtest", "--candles", str(other), "--market", market]) == 0
+        assert ("other.parquet calls its candles linear" in capsys.readouterr().err) == told

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -188,3 +189,15 @@ def test_workers_with_another_library_are_refused(tmp_path, library, said):
             worker.kill()
             with suppress(subprocess.TimeoutExpired):
                 worker.wait(10)
+
+
+def test_what_is_no_dask_scheduler_is_not_believed():
+    with socket.socket() as line:
+        line.bind(("127.0.0.1", 0))
+        line.listen()
+        address = f"tcp://127.0.0.1:{line.getsockname()[1]}"
+        talker = threading.Thread(target=lambda: line.accept()[0].sendall(b"HTTP/1.1 400 Bad\r\n"))
+        talker.start()
+        with pytest.raises(DataError, match=f"cluster {address}: no Dask scheduler answered"):
+            sweep_on(address, random_walk(600, 4), a_plan(), {"window": [30]}, None)
+        talker.join()

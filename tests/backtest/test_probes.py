@@ -527,3 +527,11 @@ def test_findings_show_themselves_as_text_and_as_an_escaped_table(candles):
     plain = found.plain()
     assert plain["strategy"] == "<b>odd</b>" and plain["passed"] is False
     assert [set(probe) >= {"name", "passed", "detail"} for probe in plain["probes"]] == [True] * 8
+
+
+def test_a_strategy_that_leaves_has_not_passed(candles):
+    def leaves(history, *, window, band_bps):
+        raise SystemExit(0)
+
+    found = check(planted(leaves), candles)
+    assert found.failed and "SystemExit" in found["values"].detail

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import signal
+import socket
 import tempfile
 import threading
 import time
@@ -35,6 +36,7 @@ from tgtqr_lib.domain import DataError, Fees, Instrument, Limits, Plan
 from tgtqr_lib.limits import INITIAL_EQUITY
 
 ANSWER_S = 10  # how long a cluster may take to answer
+LARGEST_GREETING = 1 << 20  # bytes
 EMPTY_S = 30  # how long it may be without a worker in the midst of a sweep
 PART = 8_000  # combinations in a task
 DEATHS = 20  # workers that may die over one task before it is to blame
@@ -75,6 +77,7 @@ def connected(address: str) -> Iterator[Client]:
     """A client of the scheduler at `address`. Raises `DataError` when it does not answer."""
     with _quiet():
         try:
+            _greeted(address)
             client = Client(address, timeout=ANSWER_S, set_as_default=False)
         except (OSError, ValueError) as error:
             raise DataError(
@@ -82,6 +85,31 @@ def connected(address: str) -> Iterator[Client]:
             ) from error
         with client:
             yield client
+
+
+def _greeted(address: str) -> None:
+    """Wait for the greeting with which every Dask server begins. Raises `OSError` when it is none.
+
+    What is no Dask server is not asked anything: its answer would be taken for lengths, or waited for in vain.
+    """
+    scheme, _, rest = address.partition("://")
+    host, _, port = rest.rpartition(":")
+    if scheme != "tcp" or not port.isdigit():
+        return  # other transports greet otherwise
+    end = time.monotonic() + ANSWER_S
+    while True:
+        try:
+            line = socket.create_connection((host.strip("[]"), int(port)), ANSWER_S)
+            break
+        except ConnectionRefusedError:  # it may be starting
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+    with line:
+        line.settimeout(ANSWER_S)
+        first = line.recv(8, socket.MSG_WAITALL)
+    if len(first) < 8 or not 0 < int.from_bytes(first, "little") < LARGEST_GREETING:
+        raise OSError(f"{address} does not greet as Dask does")
 
 
 @contextmanager
@@ -142,8 +170,8 @@ def _shared_out(client: Client, job: Job, progress: Progress | None) -> SweepRes
     count, name = len(job.points), f"tgtqr-sweep-{uuid.uuid4().hex}"
     found = np.empty((8, count), dtype=np.int64)
     futures: dict[Any, tuple[int, int]] = {}
-    client.register_plugin(Holder(job, code()), name)
     try:
+        client.register_plugin(Holder(job, code()), name)
         for start, stop in parts_of(count, workers, PART if job.quick else 100):
             key = f"{name}-{start}"
             futures[client.submit(_part, name, start, stop, key=key, pure=False)] = start, stop

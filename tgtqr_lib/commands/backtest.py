@@ -15,7 +15,8 @@ from pathlib import Path
 
 from tgtqr_lib.commands import history
 from tgtqr_lib.commands.compiling import told_while_compiling
-from tgtqr_lib.commands.output import json_option, print_json
+from tgtqr_lib.commands.output import json_option, print_json, written_whole
+from tgtqr_lib.strategies import minutes_needed
 
 SHOWN = ("total_return", "sharpe", "max_drawdown", "trades", "win_rate", "exposure")
 
@@ -38,9 +39,11 @@ def run(options: argparse.Namespace) -> int:
     )
     limits, spread = history.limits_of(options), history.spread_of(options)
     bars = history.bars_of(options)
+    history.long_enough(bars, minutes_needed(plan))
+    funding = history.funding_of(options, bars)
     began = time.perf_counter()
     with told_while_compiling(kernel.walk):
-        result = backtest.run(bars, plan, limits, spread_bps=spread)
+        result = backtest.run(bars, plan, limits, spread_bps=spread, funding=funding)
     took = time.perf_counter() - began
     values = metrics.as_json(metrics.measure(metrics.study_of(result)))
     if options.html:
@@ -63,7 +66,8 @@ def _write_trades(result, path: Path) -> None:
 
     con = duckdb.connect()
     con.register("trades", result.to_frame())
-    con.execute(f"COPY trades TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)")
+    with written_whole(path) as fresh:
+        con.execute(f"COPY trades TO {literal(fresh)} (FORMAT parquet, COMPRESSION zstd)")
 
 
 def _page(result, values, took: float) -> list[str]:
@@ -73,7 +77,8 @@ def _page(result, values, took: float) -> list[str]:
     parameters = ", ".join(f"{name} {value}" for name, value in result.params.items())
     lines = [
         f"{result.symbol} {result.market}, {result.strategy} ({parameters})",
-        f"{result.bars:,} minutes from {first} to {last}, {len(result.gaps):,} gaps, in {took:.3f} s",
+        f"{result.bars:,} minutes from {first} to {last}, in {took:.3f} s",
+        f"  {history.gaps_told(result.gaps)}",
         *(f"  {label}" for label in result.labels),
         "",
         f"gross   {result.gross:>14.8f} USDT before costs",

@@ -81,7 +81,7 @@ def strategy_of(text: str) -> Strategy:
     sys.modules[spec.name] = module  # dataclasses and pickle look a module up by its name
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise DomainError(f"{path}: {type(error).__name__}: {error}") from error
     found = getattr(module, "STRATEGY", None)
     if not isinstance(found, Strategy):

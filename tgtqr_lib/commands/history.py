@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -14,6 +15,7 @@ from tgtqr_lib.limits import COLLAR_BPS, HARD, ORDER_TARGET_USDT, SYMBOLS
 from tgtqr_lib.strategies import strategy_named
 
 MARKETS = ("spot", "linear")
+FINEST_SPREAD = 4  # decimals of a basis point
 
 
 def history_options(parser: argparse.ArgumentParser) -> None:
@@ -66,6 +68,7 @@ def bars_of(options: argparse.Namespace) -> Any:
             start if options.start else None,
             end if options.end else None,
         )
+        _note_market(options)
         where = f"{options.candles[0].name} has no candle of {options.symbol}"
         columns = rows.open_ms, rows.open, rows.close
         found = Bars(options.symbol, rows.decimals, *columns, options.market) if len(rows) else None
@@ -73,6 +76,65 @@ def bars_of(options: argparse.Namespace) -> Any:
         span = f" from {options.start or 'the beginning'} to {options.end or 'the end'}"
         raise DataError(f"{where}{span}; `tgtqr data fetch` or `data import` brings some")
     return found
+
+
+def _note_market(options: argparse.Namespace) -> None:
+    """Say on standard error when a file calls its candles something else than they are taken for."""
+    from tgtqr_lib.market.importer import markets_named
+    from tgtqr_lib.market.minutes import calls_itself
+
+    for path in options.candles:
+        named = markets_named({calls_itself(path, options.symbol)})
+        if named and options.market not in named:
+            other = min(named)
+            print(
+                f"{path.name} calls its candles {other}; here they are {options.market}, with its fees "
+                f"(--market {other} says otherwise)",
+                file=sys.stderr,
+            )
+
+
+def funding_of(options: argparse.Namespace, bars: Any) -> dict[str, Any]:
+    """The lake's settlements of a perpetual over the span of `bars`; says on standard error when it has none."""
+    if bars.market != "linear":
+        return {}
+    from tgtqr_lib.clock import from_ms
+    from tgtqr_lib.domain import MINUTE_MS
+    from tgtqr_lib.market.funding_lake import FundingLake
+
+    span = from_ms(int(bars.open_ms[0])), from_ms(int(bars.open_ms[-1]) + MINUTE_MS)
+    rates = FundingLake(Home.find(options.home).data / "funding").read(bars.symbol, *span)
+    if not len(rates):
+        print(
+            f"the lake has no funding of {bars.symbol} from {span[0]:%Y-%m-%d} to "
+            f"{span[1]:%Y-%m-%d}, so none is paid",
+            file=sys.stderr,
+        )
+        return {}
+    return {bars.symbol: rates}
+
+
+def long_enough(bars: Any, lookback: int) -> None:
+    """Raise `DataError` when no decision can be made for want of minutes."""
+    if len(bars) < lookback:
+        raise DataError(
+            f"{bars.symbol}: {len(bars):,} minutes are there, and a decision needs {lookback:,}; "
+            "a shorter window or a longer span does"
+        )
+
+
+def gaps_told(gaps: Sequence[Any]) -> str:
+    """How many minutes are missing, and where most of them, in words."""
+    if not gaps:
+        return "no gap"
+    from tgtqr_lib.clock import from_ms
+
+    longest = max(gaps, key=lambda gap: gap.minutes)
+    lost, many = sum(gap.minutes for gap in gaps), "s" if len(gaps) > 1 else ""
+    return (
+        f"{len(gaps):,} gap{many} of {lost:,} minutes, the longest of {longest.minutes:,} from "
+        f"{from_ms(longest.first_ms):%Y-%m-%d %H:%M} UTC"
+    )
 
 
 def plan_of(options: argparse.Namespace, parameters: dict[str, int]) -> Plan:
@@ -87,9 +149,16 @@ def limits_of(options: argparse.Namespace) -> Limits | None:
 
 def spread_of(options: argparse.Namespace) -> Decimal:
     try:
-        return Decimal(options.spread_bps)
+        found = Decimal(options.spread_bps)
     except InvalidOperation:
-        raise DomainError(f"--spread-bps {options.spread_bps}: expected a number") from None
+        found = Decimal("nan")
+    if not found.is_finite():
+        raise DomainError(f"--spread-bps {options.spread_bps}: expected a number")
+    if found.normalize().as_tuple().exponent < -FINEST_SPREAD:
+        raise DomainError(
+            f"--spread-bps {options.spread_bps}: expected at most {FINEST_SPREAD} decimals"
+        )
+    return found
 
 
 def assigned(words: Sequence[str]) -> dict[str, str]:

@@ -13,6 +13,7 @@ the same, byte for byte. A large grid is told with its estimated time before it 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import sys
@@ -21,10 +22,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tgtqr_lib.commands import history
-from tgtqr_lib.commands.output import json_option, print_json
+from tgtqr_lib.commands.output import json_option, print_json, written_whole
 from tgtqr_lib.domain import DomainError
 from tgtqr_lib.home import Home
-from tgtqr_lib.strategies import strategy_named
+from tgtqr_lib.strategies import Strategy, strategy_named
 
 MOST = 10_000_000
 MOST_WORKERS = 256
@@ -56,29 +57,48 @@ def run(options: argparse.Namespace) -> int:
     if count > MOST:
         raise DomainError(f"the grid has {count:,} combinations; expected at most {MOST:,}")
     workers = _workers(options)
+    path = options.out or _usual(options)
+    if path.exists() and not path.is_file():  # before the work, not after it
+        raise DomainError(f"{path}: is no ordinary file; expected the name of one to write")
     plan = history.plan_of(options, {})
     limits, spread = history.limits_of(options), history.spread_of(options)
     bars = history.bars_of(options)
+    needed = _fewest_minutes(strategy, plan, grid)
+    history.long_enough(bars, needed)
+    funding = history.funding_of(options, bars)
     if count >= TOLD_FROM:
         print(_told(options, workers, bars, plan, grid, limits, spread), file=sys.stderr)
     began = time.perf_counter()
-    terms = {"spread_bps": spread, "progress": Progress()}
+    terms = {"spread_bps": spread, "progress": Progress(), "funding": funding}
     found = _swept(options.cluster, workers, bars, plan, grid, limits, **terms)
     took = time.perf_counter() - began
-    path = options.out or _usual(options)
     write(found, path)
     if options.json:
+        gaps = bars.gaps()
         facts = {"combinations": len(found), "file": str(path), "best": found.best(BEST)}
+        facts |= {"bars": len(bars), "gaps": {"count": len(gaps)}}
+        facts["gaps"]["minutes"] = sum(gap.minutes for gap in gaps)
         print_json(facts | {"labels": list(found.labels), "wall_s": round(took, 4)})
         return 0
     print(f"{len(found):,} combinations of {len(bars):,} minutes in {took:.3f} s: {path}")
-    print("\n".join(f"  {label}" for label in found.labels))
+    print("\n".join(f"  {label}" for label in (history.gaps_told(bars.gaps()), *found.labels)))
     print(f"\n{'net USDT':>14}{'gross':>14}{'fees':>14}{'trades':>9}  parameters")
     for row in found.best(BEST):
         text = ", ".join(f"{name} {value}" for name, value in row["params"].items())
         print(f"{row['pnl']:>14}{row['gross']:>14}{row['fees']:>14}{row['trades']:>9,}  {text}")
-    print(f"\nthe best of {len(found):,} tries: ask whether it is luck before believing it")
+    if len(found) > 1:
+        print(f"\nthe best of {len(found):,} tries: ask whether it is luck before believing it")
     return 0
+
+
+def _fewest_minutes(strategy: Strategy, plan, grid) -> int:
+    """The shortest lookback that any combination may have, by the ends of each parameter's values."""
+    usual = strategy.checked(plan.parameters)
+    ends = [
+        {name: n for name, n in zip(grid, point, strict=True)}
+        for point in itertools.product(*({min(v), max(v)} for v in grid.values()))
+    ]
+    return min(strategy.lookback(**(usual | point)) for point in ends)
 
 
 def _told(
@@ -177,7 +197,6 @@ def write(found, path: Path) -> None:
 
     from tgtqr_lib.market.duck import literal
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     money = ("pnl", "gross", "fees", "spread", "funding", "drawdown")
     parameters = found.params.columns()
     table = parameters | {name: getattr(found, name) for name in ("trades", *money)}
@@ -188,15 +207,11 @@ def write(found, path: Path) -> None:
     stop = "CASE WHEN stop_ms < 0 THEN NULL ELSE make_timestamp(stop_ms * 1000) END AS stop_at"
     cause = "nullif(stop_cause, '') AS stop_cause"
     columns = ", ".join([*(f'"{name}"' for name in parameters), "trades", exact, stop, cause])
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     con = duckdb.connect()
     con.execute("SET threads = 1")
     con.register("sweep", table)
-    try:
+    with written_whole(path) as fresh:
         con.execute(
             f"COPY (SELECT {columns} FROM sweep) TO {literal(fresh)} "
             "(FORMAT parquet, COMPRESSION zstd)"
         )
-        os.replace(fresh, path)
-    finally:
-        fresh.unlink(missing_ok=True)

@@ -129,7 +129,7 @@ def _import_candles(
 def _market(table: Table, given: str | None) -> tuple[str, tuple[str, ...]]:
     """The market of the file's candles, and what to note of it."""
     origins = {(source or "").partition(";")[0] for source in table.sources}
-    named = _words(origins) or _words({table.path.stem})
+    named = markets_named(origins) or markets_named({table.path.stem})
     if given is not None and given not in MARKETS:
         raise DomainError(f"market {given!r} is unknown; expected one of {', '.join(MARKETS)}")
     if given is not None:
@@ -144,7 +144,7 @@ def _market(table: Table, given: str | None) -> tuple[str, tuple[str, ...]]:
     return named.pop(), ()
 
 
-def _words(texts: set[str]) -> set[str]:
+def markets_named(texts: set[str]) -> set[str]:
     """The markets that are named in `texts`."""
     found = {word for text in texts for word in re.findall("[a-z]+", text.lower())}
     return {market for word, market in MARKET_WORDS.items() if word in found}

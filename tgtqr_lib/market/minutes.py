@@ -76,6 +76,20 @@ def read_minutes(
     return Minutes(symbol, decimals, open_ms, *columns, rounded)
 
 
+def calls_itself(path: Path, symbol: str) -> str:
+    """What a file's first source says of itself, such as "bybit linear"; empty when it says nothing."""
+    import polars as pl
+
+    frame = pl.scan_parquet(Path(path), glob=False)
+    types = frame.collect_schema()
+    if types.get("source") != pl.String:
+        return ""
+    if "symbol" in types:
+        frame = frame.filter(pl.col("symbol") == symbol)
+    said = frame.select("source").head(1).collect()["source"].to_list()
+    return (said[0] or "").partition(";")[0] if said else ""
+
+
 def _pieces(column: Any) -> list[np.ndarray]:
     """The parts in which Polars holds a column, none of them copied."""
     return [part.to_numpy() for part in column.get_chunks()]

@@ -105,6 +105,8 @@ def answer(trials: Trials, luck: Luck | Answer) -> Answer:
             "is better than chance" if luck.timing.p_value <= 0.05 else "cannot be told from chance"
         )
         lines.append(f"Its timing before costs {known} (p = {luck.timing.p_value:.3f}).")
+        if not trials.study.closed.all():
+            lines.append("A position still open at the end is not among the holds compared there.")
     if trials.past.made_up:
         lines.append(
             "The prices are made up by chance, so anything that looks like skill here is luck."

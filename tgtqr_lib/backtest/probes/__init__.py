@@ -99,7 +99,7 @@ def _answer(name: str, probe: Probe, case: Case, found: dict[str, Finding]) -> F
         return Finding(name, NOT_JUDGED, str(reason))
     except TgtqrError:
         raise
-    except Exception as error:  # a strategy is a stranger's code
+    except (Exception, SystemExit) as error:  # a strategy is a stranger's code
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{PurePath(place.filename).name}:{place.lineno}"
         told = f"the strategy raised {type(error).__name__} at {where}: {error}"
