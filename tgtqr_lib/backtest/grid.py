@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,13 +25,13 @@ class Grid(Sequence):
 
     names: tuple[str, ...]
 
+    @abstractmethod
     def at(self, places: np.ndarray) -> dict[str, np.ndarray]:
         """Name -> (k,) int64, the values of the points at `places` (k,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def highest(self, name: str) -> int:
         """The largest value of a parameter."""
-        raise NotImplementedError
 
     def columns(self, start: int = 0, stop: int | None = None) -> dict[str, np.ndarray]:
         """Name -> int64 array, the values of the points from `start` to before `stop`."""
