@@ -23,7 +23,7 @@ FLOORS = {
     4: [
         "tick", "watch", "schedule", "archive", "research", "demo",
         "desk", "freeze", "act", "safety", "audit", "up", "standing",
-        "controls", "impact",
+        "controls", "impact", "what_if",
     ],
     5: ["cli", "commands", "dashboard"],
 }  # fmt: skip

@@ -1,20 +1,30 @@
-"""What past ticks would have decided after a change: their sealed inputs, decided again with other settings.
+"""What past ticks would have decided after a change: their sealed inputs, decided again, without kernels.
 
-Every tick keeps the portfolio it had; what an earlier changed tick would have bought or sold is not carried on.
+`impact` sets other settings against the present ones, for the page and `tgtqr settings preview`; `review` sets
+the present code, or other settings, against what was sealed. Every tick keeps the portfolio it had; what an
+earlier changed tick would have bought or sold is not carried on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tgtqr_lib import archive
+from tgtqr_lib.archive.opened import (
+    Archived,
+    find_sealed,
+    moment_of,
+    notebooks_in,
+    open_archived,
+)
 from tgtqr_lib.canonical import load_inputs, restore
 from tgtqr_lib.clock import MINUTE, TICK, boundary_of, iso, tick_id, to_ms
 from tgtqr_lib.controls import LIMIT, ORDER_TARGET, PARAMETER, Proposal
@@ -22,6 +32,7 @@ from tgtqr_lib.decide import decide
 from tgtqr_lib.domain import MINUTE_MS, Candles, Choice, DomainError, Inputs, TgtqrError
 from tgtqr_lib.home import Home
 from tgtqr_lib.strategies import minutes_needed
+from tgtqr_lib.what_if import WhatIf
 
 NOTE = (
     "each tick is decided with the portfolio it had: what an earlier changed tick would have bought or "
@@ -106,7 +117,7 @@ def impact(home: Home, since: datetime, until: datetime, change: Proposal) -> Im
     first = boundary_of(since) + TICK
     kept: list[tuple[Inputs, Inputs]] = []
     untold: dict[str, str] = {}
-    absent = 0
+    absent, what_if = 0, what_if_of(change)
     for boundary in _quarters(first, until):
         try:
             sealed = _sealed(home, boundary)
@@ -114,7 +125,7 @@ def impact(home: Home, since: datetime, until: datetime, change: Proposal) -> Im
                 absent += 1
             else:
                 before = load_inputs(json.dumps(sealed))
-                kept.append((before, _changed(before, change)))
+                kept.append((before, what_if(before)))
         except TgtqrError as error:
             untold[tick_id(boundary)] = str(error)
     seen = _seen_before(home, first, [after for _, after in kept])
@@ -190,33 +201,32 @@ def _sealed(home: Home, boundary: datetime) -> dict[str, Any] | None:
 
     Raises `DomainError` when nothing was decided, or it cannot be read.
     """
-    path = archive.sealed_path(home, tick_id(boundary))
-    if not path.is_file():
+    path = find_sealed(home, tick_id(boundary))
+    if path is None:
         return None
-    notebook = archive.read_executed(path)
     try:
-        inputs, decision = (notebook["metadata"]["tgtqr"][name] for name in ("inputs", "decision"))
-    except (KeyError, TypeError):
+        sealed = open_archived(path)
+        inputs = sealed.facts["inputs"] or sealed.cell_inputs
+    except TgtqrError:
         raise DomainError("its notebook cannot be read, or is not sealed") from None
-    if not inputs or not decision:
+    if not inputs or not sealed.decision:
         raise DomainError("it ended without a decision")
     return inputs
 
 
-def _changed(inputs: Inputs, change: Proposal) -> Inputs:
-    """`inputs` with the values of `change`. Raises `DomainError` when the tick ran another strategy."""
-    plan, limits = inputs.plan, inputs.limits
+def what_if_of(change: Proposal) -> WhatIf:
+    """The what-if that a proposal of the page or the command line stands for."""
+    parameters: dict[str, int] = {}
+    plan: dict[str, Any] = {}
+    limits: dict[str, Decimal] = {}
     for one in change.changes:
         if one.name.startswith(PARAMETER):
-            if plan.strategy != change.strategy:
-                raise DomainError(f"it ran strategy {plan.strategy}, not {change.strategy}")
-            short = one.name.removeprefix(PARAMETER)
-            plan = replace(plan, parameters={**plan.parameters, short: int(one.new)})
+            parameters[one.name.removeprefix(PARAMETER)] = int(one.new)
         elif one.name == ORDER_TARGET:
-            plan = replace(plan, order_target_usdt=Decimal(one.new))
+            plan[ORDER_TARGET] = Decimal(one.new)
         else:
-            limits = replace(limits, **{one.name.removeprefix(LIMIT): Decimal(one.new)})
-    return replace(inputs, plan=plan, limits=limits)
+            limits[one.name.removeprefix(LIMIT)] = Decimal(one.new)
+    return WhatIf(None, change.strategy if parameters else None, parameters, plan, limits)
 
 
 def _seen_before(home: Home, first: datetime, changed: Sequence[Inputs]) -> Series:
@@ -262,3 +272,164 @@ def _differences(before: Inputs, after: Inputs) -> list[Difference]:
 
 def _outcome(choice: Choice) -> Outcome:
     return Outcome(str(choice.signal.state), choice.order_text, choice.approved, choice.reason)
+
+
+# --- against what was sealed ---
+
+
+@dataclass(frozen=True)
+class Reviewed:
+    """The sealed ticks of a folder decided again.
+
+    ticks    how many were
+    changed  where signal, order or reason differ from what was sealed, oldest first
+    links    tick id -> its notebook, of those that changed
+    untold   tick id -> why it cannot be told
+    what_if  the change in words, None for the present code alone
+    """
+
+    ticks: int = 0
+    changed: tuple[Difference, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    untold: Mapping[str, str] = field(default_factory=dict)
+    what_if: str | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As `--json` tells it."""
+        return {
+            "ticks": self.ticks,
+            "ticks_changed": len(self.links),
+            "changed": [
+                {
+                    "tick_id": one.tick_id,
+                    "symbol": one.symbol,
+                    "before": one.before.plain(),
+                    "after": one.after.plain(),
+                    "notebook": self.links[one.tick_id],
+                }
+                for one in self.changed
+            ],
+            "cannot_be_told": [{"tick_id": name, "why": why} for name, why in self.untold.items()],
+            "what_if": self.what_if,
+            "note": NOTE,
+        }
+
+
+def review(
+    folder: Path,
+    what_if: WhatIf | None = None,
+    *,
+    since: datetime | None = None,
+    workers: int | None = None,
+    told: Callable[[int, int], None] = lambda done, count: None,
+) -> Reviewed:
+    """Decide the sealed ticks of `folder` again and compare with what they decided then.
+
+    what_if  other settings; without it the present code alone is on trial
+    since    only ticks from there on; earlier ones still lend their candles to a longer lookback
+    told     hears how many of how many are done
+
+    Raises `DomainError` when there is no tick.
+    """
+    every = notebooks_in(folder)
+    wanted = [path for path in every if since is None or moment_of(path) >= since]
+    if not wanted:
+        raise DomainError(
+            f"{folder}: holds no tick notebook" + (f" from {iso(since)} on" if since else "")
+        )
+    workers = max(1, min(workers or os.cpu_count() or 1, len(wanted) // FEWEST + 1))
+    size = min(PART, -(-len(wanted) // workers))
+    parts = [wanted[i : i + size] for i in range(0, len(wanted), size)]
+    jobs = [(_older(every, part[0], what_if), part, what_if) for part in parts]
+    found = Reviewed(what_if=None if what_if is None else what_if.text)
+    for part in _each(jobs, workers):
+        found = Reviewed(
+            found.ticks + part.ticks,
+            (*found.changed, *part.changed),
+            {**found.links, **part.links},
+            {**found.untold, **part.untold},
+            found.what_if,
+        )
+        told(found.ticks + len(found.untold), len(wanted))
+    return found
+
+
+FEWEST, PART = 50, 250  # ticks that are worth a process of their own, and that are told at once
+
+
+def _each(jobs: Sequence[tuple], workers: int) -> Iterator[Reviewed]:
+    if workers == 1:
+        yield from map(_reviewed, jobs)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(workers, get_context("spawn")) as processes:
+        yield from processes.map(_reviewed, jobs)
+
+
+def _older(every: Sequence[Path], first: Path, what_if: WhatIf | None) -> list[Path]:
+    """The notebooks before `first` that may lend candles to a longer lookback."""
+    if what_if is None or not (what_if.parameters or what_if.strategy):
+        return []
+    place = every.index(first)
+    return list(every[max(0, place - LENDERS) : place])
+
+
+LENDERS = 200  # ticks, two days: no strategy may look back further
+
+
+def _reviewed(job: tuple[list[Path], list[Path], WhatIf | None]) -> Reviewed:
+    """One part of a review; runs in a process of its own."""
+    older, paths, what_if = job
+    seen = Series()
+    for path in older:
+        try:
+            inputs = open_archived(path).inputs()
+            seen.add(inputs.boundary, [view.candles for view in inputs.markets])
+        except TgtqrError:
+            continue  # where its candles are missed, that is said
+    ticks, changed, links, untold = 0, [], {}, {}
+    for path in paths:
+        name = path.name.split(".")[0]
+        try:
+            sealed = open_archived(path)
+            if sealed.decision is None:
+                raise DomainError("it ended without a decision")
+            inputs = sealed.inputs()
+            seen.add(inputs.boundary, [view.candles for view in inputs.markets])
+            found = list(_against_sealed(sealed, inputs, what_if, seen))
+            ticks += 1
+        except TgtqrError as error:
+            untold[name] = str(error)
+            continue
+        changed += found
+        if found:
+            links[name] = str(path)
+    return Reviewed(ticks, tuple(changed), links, untold)
+
+
+def _against_sealed(
+    sealed: Archived, inputs: Inputs, what_if: WhatIf | None, seen: Series
+) -> Iterator[Difference]:
+    before = {c["symbol"]: _sealed_outcome(c) for c in sealed.decision["choices"]}
+    if what_if is not None:
+        usual = minutes_needed(inputs.plan)
+        inputs = _with_candles(what_if(inputs), usual, seen)
+    after = {c.symbol: _outcome(c) for c in decide(inputs).choices}
+    for symbol, was in before.items():
+        now = after.get(symbol, NOTHING)
+        if was != now:
+            yield Difference(sealed.tick_id, symbol, was, now)
+
+
+NOTHING = Outcome("-", None, False, "NOT_DECIDED")
+
+
+def _sealed_outcome(choice: Mapping[str, Any]) -> Outcome:
+    order = choice["order"]
+    words = None
+    if order is not None:
+        bound = "at most" if order["side"] == "BUY" else "at least"
+        words = f"{order['side']} {order['quantity']} {bound} {order['limit']}"
+    return Outcome(choice["signal"]["state"], words, choice["approved"], choice["reason"])

@@ -127,7 +127,18 @@ class Settings(BaseSettings):
 
 def load(home: Home) -> Settings:
     """The settings of `home`. Raises `DomainError` naming the key, its value and the expectation."""
-    content = _read(home.settings)
+    return _load(home.settings)
+
+
+def load_file(path: Path) -> Settings:
+    """The settings of the file at `path`, under the environment's. Raises `DomainError` as `load` does."""
+    if not path.is_file():
+        raise DomainError(f"{path}: there is no such file; expected settings as in settings.toml")
+    return _load(path)
+
+
+def _load(path: Path) -> Settings:
+    content = _read(path)
     names = set(Settings.model_fields)
     for name in sorted(os.environ):
         key = _key(name)
@@ -139,7 +150,7 @@ def load(home: Home) -> Settings:
     try:
         return Settings(**content)
     except ValidationError as error:
-        raise DomainError(_sentence(error, home.settings)) from None
+        raise DomainError(_sentence(error, path)) from None
     except SettingsError as error:  # its text names the field alone
         name = next(n for n in sorted(os.environ) if f'"{_key(n)}"' in str(error))
         raise DomainError(

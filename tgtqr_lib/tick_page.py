@@ -98,9 +98,24 @@ class Sentinel:
 # --- the pieces, in the order of the page ---
 
 
+@dataclass(slots=True)
+class Banner:
+    """What tells a page that somebody runs again from one that the kit ran; the kit turns it off."""
+
+    shown: bool = True
+    text: str = (
+        "**This is a re-run.** It decides from the inputs in this notebook, orders nothing and writes "
+        "nothing to the ledger. What was decided and done then is sealed in the file on disk."
+    )
+
+
+banner = Banner()
+
+
 def headline(frozen: Inputs, decision: Decision) -> Piece:
-    """One line for each symbol: what was decided, and the one reason."""
-    lines = [f"{md(decision.tick_id)}, {_time(frozen.boundary)}"]
+    """One line for each symbol: what was decided, and the one reason; above them, that it is a re-run."""
+    lines = [banner.text] if banner.shown else []
+    lines.append(f"{md(decision.tick_id)}, {_time(frozen.boundary)}")
     for choice in decision.choices:
         view = frozen.market(choice.symbol)
         what = action(choice, view.instrument if view else None, brief=False)

@@ -1,6 +1,7 @@
 """Verify the ledger's chain and contents, or show its events.
 
-verify names every event that is edited, lost or unreadable and exits 5 when there is one.
+verify names every event that is edited, lost or unreadable and exits 5 when there is one; with --archive also
+every tick notebook that is missing, extra or altered.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from tgtqr_lib.home import Home
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=["verify", "show"])
+    parser.add_argument(
+        "--archive", action="store_true", help="check the sealed notebooks against the ledger, too"
+    )
     parser.add_argument("--last", type=int, default=20, help="how many events show prints (20)")
     parser.add_argument("--kind", help="only events of this kind")
     json_option(parser)
@@ -31,11 +35,15 @@ def run(options: argparse.Namespace) -> int:
 
 def _verify(con, home: Home, options: argparse.Namespace) -> int:
     events, problems = audit.verify(con, home)
+    notebooks = None
+    if options.archive and not problems:  # what an edited ledger says of notebooks is worth nothing
+        from tgtqr_lib.archive import witness
+
+        notebooks, problems = witness.check(con, home)
     if options.json:
         seq, head = ledger.head(con)
-        print_json(
-            {"ok": not problems, "events": events, "problems": problems, "seq": seq, "head": head}
-        )
+        facts = {"events": events, "problems": problems, "seq": seq, "head": head}
+        print_json({"ok": not problems, **facts, "notebooks": notebooks})
     else:
         for problem in problems:
             print(problem)
@@ -44,7 +52,11 @@ def _verify(con, home: Home, options: argparse.Namespace) -> int:
             if problems
             else "the chain, every fill and the witness agree"
         )
-        print(f"{events} events: {verdict}")
+        checked = f"{events} events"
+        if notebooks is not None:
+            checked += f" and {notebooks} notebooks"
+            verdict = verdict.replace("the witness", "the witness and the archive")
+        print(f"{checked}: {verdict}")
     return 5 if problems else 0
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from tgtqr_lib import __version__, archive, books, controls, journal, latch, ledger
+from tgtqr_lib.archive.opened import find_sealed
 from tgtqr_lib.clock import TICK, boundary_of, from_ms, iso, parse_time, utc_day
 from tgtqr_lib.dashboard.page_clock import page_clock
 from tgtqr_lib.desk import Desk
@@ -237,8 +238,8 @@ class Reader:
         sealed = ledger.of_kind(con, "sealed", newest=1)
         if not sealed or sealed[0].key == self._candles[0]:
             return self._candles[1]
-        path = archive.sealed_path(self.home, sealed[0].body["tick_id"])
-        found = archive.read_executed(path)
+        path = find_sealed(self.home, sealed[0].body["tick_id"])
+        found = None if path is None else archive.read_executed(path)
         inputs = ((found or {}).get("metadata", {}).get("tgtqr") or {}).get("inputs") or {}
         closes = {}
         for view in inputs.get("markets", ()):

@@ -6,11 +6,15 @@ import threading
 from functools import lru_cache
 from pathlib import Path
 
-from tgtqr_lib import archive
+from tgtqr_lib.archive.opened import find_sealed, read_bytes
 from tgtqr_lib.domain import DomainError, StoreError
 from tgtqr_lib.home import Home
 
 TEMPLATES = Path(__file__).parent / "share" / "jupyter" / "nbconvert" / "templates"
+CSS = (
+    Path(__file__).parent
+    / "share" / "jupyter" / "voila" / "templates" / "tgtqr" / "static" / "dashboard.css"
+)  # fmt: skip
 LARGEST = 20_000_000  # bytes; a tick's notebook has a tenth of a million
 KEPT = 16
 
@@ -37,7 +41,9 @@ def tick_html(home: Home, tick: str, css: str) -> str | None:
     Raises `StoreError` when the file is not a notebook.
     """
     try:
-        path = archive.sealed_path(home, tick)
+        path = find_sealed(home, tick)
+        if path is None:
+            return None
         found = path.stat()
     except (DomainError, ValueError, OSError):  # ValueError: the 99th of a month
         return None
@@ -47,13 +53,26 @@ def tick_html(home: Home, tick: str, css: str) -> str | None:
         return _rendered(path, tick, css, found.st_mtime_ns, found.st_size)
 
 
+def page_of_file(path: Path, title: str) -> str:
+    """The notebook at `path` as one HTML file that needs no server: its style sheet is inside.
+
+    Raises `StoreError` as `tick_html` does.
+    """
+    found = path.stat()
+    css = CSS.read_text("utf-8")
+    with _one_at_a_time:
+        return _rendered(path, title, css, found.st_mtime_ns, found.st_size, alone=True)
+
+
 @lru_cache(KEPT)
-def _rendered(path: Path, tick: str, css: str, _mtime_ns: int, _size: int) -> str:
+def _rendered(
+    path: Path, tick: str, css: str, _mtime_ns: int, _size: int, *, alone: bool = False
+) -> str:
     import nbformat
     from nbconvert.exporters import HTMLExporter
 
     try:
-        notebook = nbformat.read(path, as_version=4)
+        notebook = nbformat.reads(read_bytes(path).decode("utf-8"), as_version=4)
     except Exception as error:
         raise StoreError(
             f"the notebook of {tick} cannot be read ({type(error).__name__})"
@@ -64,7 +83,9 @@ def _rendered(path: Path, tick: str, css: str, _mtime_ns: int, _size: int) -> st
         extra_template_basedirs=[str(TEMPLATES)],
         filters={"cleaned": _cleaned},
     )
-    html, _ = exporter.from_notebook_node(notebook, resources={"tick": tick, "css": css})
+    html, _ = exporter.from_notebook_node(
+        notebook, resources={"tick": tick, "css": css, "alone": alone}
+    )
     return html
 
 

@@ -18,13 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from tgtqr_lib import __version__, tick_page
+from tgtqr_lib.archive.digests import INPUTS_TAG, OUTCOME_TAG, outputs_sha256, sha256_of, tagged
 from tgtqr_lib.canonical import plain
 from tgtqr_lib.clock import parse_time
 from tgtqr_lib.domain import Inputs, StoreError
 from tgtqr_lib.home import Home
 
 SCHEMA = 1
-CORE = ("*.py", "signals/*.py", "strategies/*.py", "risk/*.py")
+# the files that a decision and its page depend on
+CORE = (
+    "canonical.py", "charts.py", "clock.py", "decide.py", "domain.py", "execution.py", "home.py", "limits.py",
+    "portfolio.py", "sizing.py", "tick_page.py", "signals/*.py", "strategies/*.py", "risk/*.py",
+)  # fmt: skip
 
 
 def sealed_path(home: Home, tick: str) -> Path:
@@ -41,7 +46,7 @@ def running_path(home: Home, tick: str) -> Path:
 @cache
 def code_version() -> dict[str, str]:
     """The version of the kit, and the hash of the files a decision depends on."""
-    root = Path(__file__).parent
+    root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted({p for pattern in CORE for p in root.glob(pattern)}):
         digest.update(
@@ -69,7 +74,7 @@ def embedded_inputs(notebook: Mapping[str, Any]) -> Inputs | None:
     from tgtqr_lib.canonical import load_inputs
 
     for cell in notebook["cells"]:
-        if "injected-parameters" not in cell["metadata"].get("tags", []):
+        if not tagged(cell, INPUTS_TAG):
             continue
         for statement in ast.parse("".join(cell["source"])).body:
             if isinstance(statement, ast.Assign) and statement.targets[0].id == "inputs":
@@ -95,15 +100,17 @@ def seal(
     inputs = embedded_inputs(executed)
     found = tick_page.read_sentinel(executed)
     path = sealed_path(home, tick)
+    told = plain(dict(outcome))
     for cell in executed["cells"]:
-        if "injected-parameters" in cell["metadata"].get("tags", []):
+        cell["metadata"].pop("execution", None)  # papermill's own times say the same
+        if tagged(cell, INPUTS_TAG):
             cell["metadata"]["jupyter"] = {"source_hidden": True}
     executed["cells"].append(
         {
             "cell_type": "markdown",
             "id": "outcome",
-            "metadata": {"tags": ["outcome"]},
-            "source": tick_page.outcome_markdown(dict(outcome)).splitlines(keepends=True),
+            "metadata": {"tags": [OUTCOME_TAG]},
+            "source": tick_page.outcome_markdown(told).splitlines(keepends=True),
         }
     )
     # where it was run says nothing about the decision, and names a machine; the parameters stand in
@@ -116,10 +123,12 @@ def seal(
         "tick_id": tick,
         "inputs": plain(inputs) if inputs else None,
         "decision": found["decision"] if found else None,
-        "outcome": plain(dict(outcome)),
+        "outcome": told,
         "digests": {
             "inputs_sha256": found["inputs_sha256"] if found else None,
             "decision_sha256": found["decision_sha256"] if found else None,
+            "outputs_sha256": outputs_sha256(executed),
+            "outcome_sha256": sha256_of(told),
         },
         "ledger": {"seq": head[0], "head": head[1]},
         "code": code_version(),
