@@ -3,6 +3,9 @@
 import errno
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,10 +56,11 @@ def test_a_seal_holds_inputs_decision_outcome_digests_ledger_and_code(home, exec
     facts = seal(home, executed)["metadata"]["tgtqr"]
     decision = decide(inputs())
     assert facts["inputs"] == plain(inputs()) and facts["decision"] == plain(decision)
-    assert facts["digests"] == {
-        "inputs_sha256": sha256(inputs()),
-        "decision_sha256": decision_sha256(decision),
-    }
+    digests = facts["digests"]
+    assert set(digests) == {"inputs_sha256", "decision_sha256", "outputs_sha256", "outcome_sha256"}
+    assert digests["inputs_sha256"] == sha256(inputs())
+    assert digests["decision_sha256"] == decision_sha256(decision)
+    assert digests["outcome_sha256"] == sha256(OUTCOME)
     assert facts["outcome"] == OUTCOME and facts["ledger"] == {"seq": 7, "head": "ab"}
     assert set(facts["code"]) == {"version", "library_sha256", "python"}
 
@@ -112,3 +116,16 @@ def test_any_text_survives_the_spelling(text):
 def test_the_code_version_is_the_hash_of_the_files_a_decision_depends_on():
     version = archive.code_version()
     assert len(version["library_sha256"]) == 64 and version == archive.code_version()
+
+
+def test_the_code_version_covers_every_file_that_a_decision_and_its_page_load():
+    """Whatever a kernel loads of the kit for the tick notebook is among the files that are hashed."""
+    code = (
+        "import sys, tgtqr_lib.charts, tgtqr_lib.tick_page, tgtqr_lib.decide, tgtqr_lib.canonical\n"
+        "print(*(m.__file__ for n, m in sys.modules.items() if n.startswith('tgtqr_lib.')), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    root = Path(archive.__file__).parents[1]
+    hashed = {str(p) for pattern in archive.sealing.CORE for p in root.glob(pattern)}
+    loaded = set(done.stdout.split())
+    assert len(loaded) > 10 and loaded <= hashed, sorted(loaded - hashed)

@@ -291,20 +291,20 @@ def test_a_notebook_that_cannot_be_written_fails_the_tick_without_an_order(real_
 
 
 def test_a_seal_that_cannot_be_written_is_made_up_for_at_the_next_start(stage, monkeypatch):
-    from tgtqr_lib import archive
+    from tgtqr_lib.archive import sealing
     from tgtqr_lib.domain import StoreError
 
     rise(stage)
     stage.arm()
-    usual = archive.write_whole
+    usual = sealing.write_whole
 
-    def full(path, content):
+    def full(path, content, *_):
         raise StoreError(f"{path}: cannot be written (No space left on device)")
 
-    monkeypatch.setattr(archive, "write_whole", full)
+    monkeypatch.setattr(sealing, "write_whole", full)
     result = stage.tick("10:15")
     assert (result.state, result.notebook) == ("done", None) and stage.held()
-    monkeypatch.setattr(archive, "write_whole", usual)
+    monkeypatch.setattr(sealing, "write_whole", usual)
     stage.beat("10:29")
     stage.tick("10:30")
     assert [row.body["tick_id"] for row in stage.events("sealed")] == [

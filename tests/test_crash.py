@@ -182,10 +182,10 @@ with open_desk(home, settings.load(home)) as desk:
     tick.run_tick(desk, None, moment("10:15"))
 """
 HALF = """
-def half(path, content):
+def half(path, content, *_):
     path.with_name(f".{path.name}.{os.getpid()}").write_bytes(content[: len(content) // 2])
     die()
-archive.write_whole = half
+archive.sealing.write_whole = half
 """
 # where the process dies -> the state that the next start gives the tick, and whether it was acted on
 POINTS = {

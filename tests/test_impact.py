@@ -249,6 +249,12 @@ def test_a_shorter_window_needs_no_other_tick(home):
 # --- what cannot be told ---
 
 
+def with_facts(text, **changes):
+    notebook = json.loads(text)
+    notebook["metadata"]["tgtqr"].update(changes)
+    return json.dumps(notebook)
+
+
 def sealed_file(home):
     return archive.sealed_path(home, "20261122T1015Z")
 
@@ -260,10 +266,8 @@ def sealed_file(home):
         (lambda text: "[]", "cannot be read"),
         (lambda text: json.dumps({"metadata": {}}), "cannot be read"),
         (lambda text: json.dumps({"metadata": {"tgtqr": None}}), "cannot be read"),
-        (lambda text: json.dumps({"metadata": {"tgtqr": {"inputs": {}, "decision": None}}}),
-         "ended without a decision"),
-        (lambda text: json.dumps({"metadata": {"tgtqr": {"inputs": {"schema": 9}, "decision": {"a": 1}}}}),
-         "schema 9 is unknown"),
+        (lambda text: with_facts(text, decision=None), "ended without a decision"),
+        (lambda text: with_facts(text, inputs={"schema": 9}), "schema 9 is unknown"),
     ],
 )  # fmt: skip
 def test_a_notebook_that_tells_nothing_is_named_with_the_reason(home, spoil, why):

@@ -405,7 +405,7 @@ def _reviewed(job: tuple[list[Path], list[Path], WhatIf | None]) -> Reviewed:
             continue
         changed += found
         if found:
-            links[name] = str(path)
+            links[sealed.tick_id] = str(path)
     return Reviewed(ticks, tuple(changed), links, untold)
 
 

@@ -78,12 +78,13 @@ class SimulatorSettings(BaseModel):
 class Settings(BaseSettings):
     """What the owner can choose.
 
-    order_target_usdt     quote units that weight 1 buys
-    collar_bps            how far from the last close an order may trade, basis points
-    exchange_host         of Bybit's public data
-    exchange_timeout_s    time budget of one question to the exchange, retries included
-    late_candle_wait_s    how long a missing last minute is asked for again
-    cell_timeout_s        time budget of one cell of the tick notebook
+    order_target_usdt       quote units that weight 1 buys
+    collar_bps              how far from the last close an order may trade, basis points
+    exchange_host           of Bybit's public data
+    exchange_timeout_s      time budget of one question to the exchange, retries included
+    late_candle_wait_s      how long a missing last minute is asked for again
+    cell_timeout_s          time budget of one cell of the tick notebook
+    post_mortem_after_stop  whether a post-mortem is written by itself after every stop
     """
 
     model_config = SettingsConfigDict(
@@ -102,6 +103,7 @@ class Settings(BaseSettings):
     exchange_timeout_s: Annotated[float, Field(gt=0, le=60)] = 10.0
     late_candle_wait_s: Annotated[float, Field(ge=0, le=20)] = 20.0
     cell_timeout_s: Annotated[int, Field(ge=5, le=600)] = 60
+    post_mortem_after_stop: bool = True
 
     @field_validator("symbols")
     @classmethod

@@ -75,7 +75,8 @@ def from_words(words: Sequence[str], strategy: str | None = None) -> WhatIf | No
         if not sign or not name or not value:
             raise DomainError(f"--set {word!r}: expected NAME=VALUE, such as band_bps=5")
         if name.startswith(LIMIT):
-            limits[_limit_name(name)] = _limit(name, value)
+            short = _limit_name(name)
+            limits[short] = _amount(name, value, getattr(HARD, short), least=Decimal(0))
         elif name == "order_target_usdt":
             plan[name] = _amount(name, value, HARD.position_usdt)
         elif name == "collar_bps":
@@ -106,10 +107,6 @@ def _limit_name(name: str) -> str:
         known = ", ".join(f"{LIMIT}{one}" for one in LIMITS)
         raise DomainError(f"--set {name}: is no limit; expected one of {known}")
     return short
-
-
-def _limit(name: str, value: str) -> Decimal:
-    return _amount(name, value, getattr(HARD, name.removeprefix(LIMIT)), least=Decimal(0))
 
 
 def _amount(name: str, value: str, most: Decimal, least: Decimal | None = None) -> Decimal:

@@ -37,11 +37,9 @@ def differences(before: Any, after: Any, where: str = "") -> list[Difference]:
 
 
 def _walk(before: Any, after: Any, where: str) -> Iterator[Difference]:
-    if before == after and type(before) is type(after):
-        return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         if _are_candles(before) and _are_candles(after):
-            yield from _candles(before, after, where)
+            yield from _candles(before, after, where) if before != after else ()
             return
         for key in [*before, *(key for key in after if key not in before)]:
             at = f"{where}.{key}" if where else str(key)
@@ -49,7 +47,7 @@ def _walk(before: Any, after: Any, where: str) -> Iterator[Difference]:
     elif isinstance(before, list) and isinstance(after, list):
         for i, (one, two) in enumerate(zip_longest(before, after, fillvalue=ABSENT)):
             yield from _walk(one, two, f"{where}[{_label(one, two, i)}]")
-    else:
+    elif before != after or type(before) is not type(after):  # True is no 1
         yield Difference(where, _text(before), _text(after))
 
 

@@ -29,7 +29,7 @@ from tgtqr_lib.archive.opened import (
     read_bytes,
     tick_of,
 )
-from tgtqr_lib.archive.sealing import write_whole
+from tgtqr_lib.archive.sealing import SEALED_MODE, write_whole
 from tgtqr_lib.archive.witness import pruned_hashes
 from tgtqr_lib.domain import Damaged, TgtqrError
 from tgtqr_lib.home import Home
@@ -115,7 +115,7 @@ def _prune_day(
             kept.append(f"tick {name}: {error}")
             continue
         packed = path.with_name(path.name + PACKED)
-        write_whole(packed, content)
+        write_whole(packed, content, SEALED_MODE)
         if thinned:
             hashes[name] = open_archived(packed).sha256
         ready.append(path)

@@ -25,6 +25,7 @@ from tgtqr_lib.domain import Inputs, StoreError
 from tgtqr_lib.home import Home
 
 SCHEMA = 1
+SEALED_MODE = 0o444  # an editor that saves over evidence is refused
 # the files that a decision and its page depend on
 CORE = (
     "canonical.py", "charts.py", "clock.py", "decide.py", "domain.py", "execution.py", "home.py", "limits.py",
@@ -134,7 +135,7 @@ def seal(
         "code": code_version(),
     }
     text = spelled(executed)
-    write_whole(path, text.encode())
+    write_whole(path, text.encode(), SEALED_MODE)
     return {
         "notebook": path.relative_to(home.root).as_posix(),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
@@ -169,8 +170,10 @@ def spelled(notebook: dict[str, Any]) -> str:
     return "".join(pieces[int(part)] if i % 2 else part for i, part in enumerate(parts))
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, mode: int | None = None) -> None:
     """Write `content` to `path` so that it is there whole or not at all, also after a power cut.
+
+    mode  of the file, None for the usual one
 
     Raises `StoreError` when it cannot be written.
     """
@@ -179,6 +182,8 @@ def write_whole(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(fresh, "wb") as file:
             file.write(content)
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)

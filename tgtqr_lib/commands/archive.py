@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _show(home: Home, options: argparse.Namespace) -> int:
     if options.tick is None or options.keep or options.dry_run:
-        raise DomainError("archive show: expected the id of a tick, like 20261122T1015Z")
+        raise DomainError("show: expected the id of a tick, like 20261122T1015Z")
     from tgtqr_lib.archive.opened import find, open_archived
     from tgtqr_lib.dashboard.tick_html import page_of_file
 
@@ -69,7 +69,7 @@ def _has_screen() -> bool:
 
 def _prune(home: Home, options: argparse.Namespace) -> int:
     if options.keep is None or options.tick is not None:
-        raise DomainError("archive prune: expected --keep SPAN, such as --keep 90d")
+        raise DomainError("prune: expected --keep SPAN, such as --keep 90d")
     from tgtqr_lib import ledger
     from tgtqr_lib.archive import pruning
     from tgtqr_lib.archive.opened import moment_of, notebooks_in

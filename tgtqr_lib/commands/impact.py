@@ -41,8 +41,8 @@ def run(options: argparse.Namespace) -> int:
         raise DomainError(f"{folder}: is no folder; expected one with tick notebooks")
     since = None
     if options.since:
-        paths = notebooks_in(folder)
-        since = moment_of(paths[-1]) - duration(options.since) if paths else None
+        span, paths = duration(options.since), notebooks_in(folder)
+        since = moment_of(paths[-1]) - span if paths else None
     told = (lambda done, count: None) if options.json or not sys.stderr.isatty() else _progress
     found = impact.review(folder, what_if, since=since, workers=options.workers, told=told)
     if options.json:

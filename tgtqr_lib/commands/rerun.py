@@ -84,9 +84,9 @@ def _paths(options: argparse.Namespace, opened) -> Sequence[Path]:
     home = Home.find(options.home)
     if not options.all:
         if options.notebook is None:
-            raise DomainError("rerun: expected a notebook, the id of a tick, or --all")
+            raise DomainError("expected a notebook, the id of a tick, or --all")
         if options.since:
-            raise DomainError("rerun: --since goes with --all")
+            raise DomainError("--since goes with --all")
         return [opened.find(home, options.notebook)]
     folder = Path(options.notebook) if options.notebook else home.ticks
     if not folder.is_dir():
