@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,7 @@ def restore(kind: Any, value: Any, where: str = "value") -> Any:
 
 
 def _dataclass(kind: type, value: dict, where: str) -> Any:
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     names = {f.name for f in dataclasses.fields(kind) if f.init}
     if unknown := sorted(set(value) - names):
         raise DomainError(f"{where}: unknown key {unknown[0]!r}; expected {sorted(names)}")
@@ -122,6 +123,11 @@ def _dataclass(kind: type, value: dict, where: str) -> Any:
         raise DomainError(f"{where}: key {missing[0]!r} is missing; expected {sorted(names)}")
     fields = {key: restore(hints[key], item, f"{where}.{key}") for key, item in value.items()}
     return kind(**fields)
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _expect(kind: type, value: Any, where: str) -> Any:

@@ -114,6 +114,30 @@ def connect(path: Path, *, create: bool = True, timeout_s: float = LOCK_TIMEOUT_
     return con
 
 
+@contextmanager
+def reading(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[sqlite3.Connection]:
+    """A connection that cannot write, and sees the ledger at `path` as it is now until the end.
+
+    Raises `StoreError` when the file is missing, of another version, or cannot be read.
+    """
+    if not path.is_file():
+        raise StoreError(f"ledger {path}: there is none; a tick, a beat or `tgtqr arm` makes it")
+    try:
+        con = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=timeout_s, isolation_level=None
+        )
+        try:
+            con.execute("BEGIN")
+            version = con.execute("PRAGMA user_version").fetchone()[0]
+            if version != VERSION:
+                raise StoreError(f"ledger {path}: version {version}, expected {VERSION}")
+            yield con
+        finally:
+            con.close()
+    except sqlite3.Error as error:
+        raise StoreError(f"ledger {path}: cannot be read ({error})") from None
+
+
 def _migrate(con: sqlite3.Connection, path: Path) -> None:
     version = con.execute("PRAGMA user_version").fetchone()[0]
     if version == VERSION:
@@ -187,7 +211,9 @@ def append(con: sqlite3.Connection, event: Event) -> int:
 
 def chain(previous: str, seq: int, kind: str, key: str, body: str) -> str:
     """The hash of an event after `previous`; `body` is its canonical JSON text."""
-    text = canonical.dumps({"seq": seq, "kind": kind, "key": key, "body": body})
+    # the canonical JSON of the four, spelled out: a year has 200,000 events
+    spell = json.encoder.encode_basestring
+    text = f'{{"body":{spell(body)},"key":{spell(key)},"kind":{spell(kind)},"seq":{seq:d}}}'
     return hashlib.sha256((previous + text).encode()).hexdigest()
 
 
@@ -211,6 +237,12 @@ def with_prefix(con: sqlite3.Connection, prefix: str) -> list[Row]:
 def last_key(con: sqlite3.Connection, prefix: str) -> str | None:
     """The greatest key that begins with `prefix`, or None."""
     query = "SELECT max(key) FROM events WHERE key >= ? AND key < ?"
+    return con.execute(query, (prefix, prefix + "\U0010ffff")).fetchone()[0]
+
+
+def first_key(con: sqlite3.Connection, prefix: str) -> str | None:
+    """The least key that begins with `prefix`, or None."""
+    query = "SELECT min(key) FROM events WHERE key >= ? AND key < ?"
     return con.execute(query, (prefix, prefix + "\U0010ffff")).fetchone()[0]
 
 
@@ -309,19 +341,18 @@ def verify_chain(con: sqlite3.Connection, first: int = 1) -> tuple[int, list[str
     problems, previous, expected, count = [], before[0].hash if before else GENESIS, first, 0
     columns = ", ".join(f"CAST({name} AS BLOB)" for name in ("kind", "key", "body", "hash"))
     try:  # as bytes: a text that is not UTF-8 any more could not be fetched, and not be named
-        rows = con.execute(
+        for seq, *texts in con.execute(
             f"SELECT seq, {columns} FROM events WHERE seq >= ? ORDER BY seq", (first,)
-        ).fetchall()
+        ):
+            kind, key, body, digest = (text.decode("utf-8", "replace") for text in texts)
+            count += 1
+            if seq != expected:
+                problems.append(f"event {expected}: missing, the next one is {seq} ({key})")
+            if digest != chain(previous, seq, kind, key, body):
+                problems.append(f"event {seq} ({kind} {key}): its hash does not match its content")
+            previous, expected = digest, seq + 1
     except sqlite3.Error as error:
-        return 0, [f"the file is damaged: {error}"]
-    for seq, *texts in rows:
-        kind, key, body, digest = (text.decode("utf-8", "replace") for text in texts)
-        count += 1
-        if seq != expected:
-            problems.append(f"event {expected}: missing, the next one is {seq} ({key})")
-        if digest != chain(previous, seq, kind, key, body):
-            problems.append(f"event {seq} ({kind} {key}): its hash does not match its content")
-        previous, expected = digest, seq + 1
+        problems.append(f"the file is damaged after event {expected - 1}: {error}")
     return count, problems
 
 
