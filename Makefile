@@ -84,4 +84,6 @@ $(READY): pyproject.toml $(LOCKED)
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@# as an extension of Jupyter's own server, Voila would run whatever a visitor sends
 	@$(PY) -m jupyter_server.extension.serverextension disable voila.server_extension --sys-prefix >/dev/null 2>&1
+	@# in JupyterLab a sealed tick opens read-only
+	@$(PY) -m tgtqr_lib.jupyter
 	@touch $(READY)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, configuration, settings
 
-from tests.stage import decide_without_a_kernel, open_stage
+from tests.stage import NO_POST_MORTEM, decide_without_a_kernel, open_stage
 from tgtqr_lib import tick
 from tgtqr_lib.home import Home
 from tgtqr_lib.kernel import kernels
@@ -43,6 +43,8 @@ def a_home_of_its_own(tmp_path, monkeypatch):
         if name.upper().startswith("TGTQR_") and name not in KEPT:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TGTQR_HOME", str(tmp_path / "home"))
+    for name, value in NO_POST_MORTEM.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture

@@ -40,6 +40,8 @@ DAY = "2026-11-22"
 MINUTE_MS = 60_000
 USUAL = {"BTCUSDT": "100000.0", "ETHUSDT": "2500.00"}
 DECIMALS = {"BTCUSDT": 1, "ETHUSDT": 2}
+# a stop is followed by a report, which most tests are not about
+NO_POST_MORTEM = {"TGTQR_POST_MORTEM_AFTER_STOP": "false"}
 PATIENCE = "late_candle_wait_s = 0\nexchange_timeout_s = 5\n"
 
 
@@ -152,7 +154,7 @@ def environment(home: Home) -> dict[str, str]:
     temporary = home.root / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     kept = {k: v for k, v in os.environ.items() if not k.startswith("TGTQR_")}
-    return kept | {"TGTQR_HOME": str(home.root), "TMPDIR": str(temporary)}
+    return kept | NO_POST_MORTEM | {"TGTQR_HOME": str(home.root), "TMPDIR": str(temporary)}
 
 
 def command(home: Home, *words: str, timeout_s: int = 60, **changes: str):

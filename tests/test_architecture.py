@@ -23,9 +23,10 @@ FLOORS = {
     4: [
         "tick", "watch", "schedule", "archive", "research", "demo",
         "desk", "freeze", "act", "safety", "audit", "up", "standing",
-        "controls", "impact", "what_if",
+        "controls", "impact", "what_if", "parity", "daily", "daily_page", "reports",
+        "post_mortem", "after_stop", "after_day",
     ],
-    5: ["cli", "commands", "dashboard"],
+    5: ["cli", "commands", "dashboard", "jupyter"],
 }  # fmt: skip
 FLOOR = {name: floor for floor, names in FLOORS.items() for name in names}
 

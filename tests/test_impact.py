@@ -272,6 +272,7 @@ def sealed_file(home):
 )  # fmt: skip
 def test_a_notebook_that_tells_nothing_is_named_with_the_reason(home, spoil, why):
     seal(home, a_tick())
+    sealed_file(home).chmod(0o644)
     sealed_file(home).write_text(spoil(sealed_file(home).read_text("utf-8")), "utf-8")
     found = impact(home, DAY_BEFORE, AT, proposal({"parameters.band_bps": 50}))
     assert found.ticks == 0 and why in found.untold["20261122T1015Z"]

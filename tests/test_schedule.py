@@ -54,14 +54,22 @@ def test_a_block_with_one_marker_is_not_touched():
         schedule.with_block(HOME, f"{begin}\n* * * * * half\n")
 
 
-def test_a_tick_each_quarter_hour_and_a_beat_each_minute():
-    _, tick, watch, _ = schedule.entries(HOME)
+def test_a_tick_each_quarter_hour_a_beat_each_minute_and_a_report_at_five_past_midnight():
+    _, tick, watch, report, _ = schedule.entries(HOME)
     assert tick.startswith("*/15 * * * * ") and watch.startswith("* * * * * ")
-    assert " tick >> " in tick and " watch --once >> " in watch
+    assert report.startswith("5 0 * * * ")
+    assert " tick >> " in tick and " watch --once >> " in watch and " report >> " in report
+
+
+def test_every_line_has_a_lock_of_its_own():
+    locks = [shlex.split(line.split(" ", 5)[5])[8] for line in schedule.entries(HOME)[1:-1]]
+    assert [Path(lock).name for lock in locks] == [
+        "cron-tick.lock", "cron-watch.lock", "cron-report.lock",
+    ]  # fmt: skip
 
 
 def test_a_line_spells_out_utc_home_lock_and_log():
-    _, tick, _, _ = schedule.entries(HOME)
+    _, tick, *_ = schedule.entries(HOME)
     words = shlex.split(tick.split(" ", 5)[5])
     assert words[1:4] == ["TZ=UTC", "LANG=C.UTF-8", "TGTQR_HOME=/srv/quant/a home"]
     assert words[5:9] == ["-n", "-E", "75", "/srv/quant/a home/data/control/cron-tick.lock"]
@@ -71,7 +79,7 @@ def test_a_line_spells_out_utc_home_lock_and_log():
 
 
 def test_a_percent_sign_does_not_end_the_command():
-    _, tick, _, _ = schedule.entries(Home(Path("/srv/100%")))
+    _, tick, *_ = schedule.entries(Home(Path("/srv/100%")))
     assert "/srv/100\\%" in tick and "0%" not in tick.replace("\\%", "")
 
 
@@ -140,7 +148,7 @@ def test_without_cron_a_sentence_names_the_package(tmp_path, monkeypatch):
 def test_a_line_runs_as_cron_would_run_it(tmp_path):
     """/bin/sh, cron's own PATH and nothing else in the environment: the tick's code comes back."""
     home = a_scheduled_home(tmp_path)
-    _, tick, _, _ = schedule.entries(home)
+    _, tick, *_ = schedule.entries(home)
     line = tick.split(" ", 5)[5].replace("\\%", "%")
     bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SHELL": "/bin/sh"}
     done = subprocess.run(["/bin/sh", "-c", line], env=bare, cwd="/", timeout=60)

@@ -116,6 +116,23 @@ def test_killed_at_random_and_started_again_no_tick_runs_twice_and_none_is_witho
     assert verified(home)
 
 
+def test_at_five_past_midnight_the_day_that_ended_has_its_report(tmp_path, go_up):
+    home = armed_home(tmp_path / "home")
+    assert command(home, "tick", "--at", "2025-06-01T00:15", timeout_s=120).returncode == 0
+    assert command(home, "watch", "--once", "--at", "2025-06-02T00:03:03").returncode == 0
+    process = go_up(home)
+    said, end = [], time.monotonic() + 150
+    while time.monotonic() < end and not any("report of" in line for line in said):
+        said.append(process.stdout.readline())
+    page = home.outputs / "reports" / "daily-2025-06-01.html"
+    assert f"report of 2025-06-01: {page}\n" in said and page.is_file()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert (home.control / "reported.day").read_text() == "2025-06-01\n"
+    assert verified(home)
+
+
 def test_two_schedulers_at_once_are_refused(tmp_path, go_up):
     home = armed_home(tmp_path / "home")
     first = go_up(home, rate=1)

@@ -51,7 +51,7 @@ ROOM = 0.25  # a limit is drawn when it lies within this share of the prices' ra
 _FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
 
 
-def _font(points: float, *, bold: bool = False) -> FontProperties:
+def font(points: float, *, bold: bool = False) -> FontProperties:
     """A font that comes with matplotlib, by its file, so that no font cache has a say."""
     name = "DejaVuSans-Bold" if bold else "DejaVuSans"
     return FontProperties(fname=str(_FONTS / f"{name}.ttf"), size=points)
@@ -190,8 +190,8 @@ def draw(scene: Scene) -> Figure:
         axes.spines[side].set_visible(False)
     _, signs, colour = MARKERS[scene.decided]
     label = f"{signs[scene.refused]} {scene.label}"
-    figure.text(0.012, 0.92, scene.view.symbol, color=INK, fontproperties=_font(12, bold=True))
-    figure.text(0.18, 0.92, label, color=colour, fontproperties=_font(12, bold=True))
+    figure.text(0.012, 0.92, scene.view.symbol, color=INK, fontproperties=font(12, bold=True))
+    figure.text(0.18, 0.92, label, color=colour, fontproperties=font(12, bold=True))
     if len(scene.shown):
         _draw_prices(axes, scene)
     else:
@@ -219,7 +219,7 @@ def _draw_prices(axes: Axes, scene: Scene) -> None:
         if end - start >= 8:
             axes.text(
                 (start + end) / 2, 0.03, "no data", transform=axes.get_xaxis_transform(),
-                ha="center", color=INK, fontproperties=_font(9),
+                ha="center", color=INK, fontproperties=font(9),
             )  # fmt: skip
     axes.plot(*_broken(minutes, closes), color=BLUE, linewidth=1.3, solid_joinstyle="round")
     axes.plot(*_broken(minutes, scene.means), color=ORANGE, linewidth=1.8, linestyle=(0, (4, 1.5)))
@@ -265,12 +265,12 @@ def _scale(axes: Axes, scene: Scene) -> None:
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
-        label.set_fontproperties(_font(10.5))
+        label.set_fontproperties(font(10.5))
     day = f"{scene.frozen.boundary:%Y-%m-%d}, UTC"
-    axes.set_xlabel(day, color=INK, fontproperties=_font(10.5), labelpad=1)
+    axes.set_xlabel(day, color=INK, fontproperties=font(10.5), labelpad=1)
     axes.text(
         -0.018, 1.035, "USDT", transform=axes.transAxes, ha="right", color=INK,
-        fontproperties=_font(10.5),
+        fontproperties=font(10.5),
     )  # fmt: skip
 
 
@@ -290,7 +290,7 @@ def _name_ends(axes: Axes, scene: Scene) -> None:
     for place, (_, name, value, colour) in zip(at, ends, strict=True):
         axes.text(
             1.025, place, f"{name}\n{value}", transform=axes.transAxes, va="center", linespacing=1.15,
-            color=colour if colour != ORANGE else BROWN, fontproperties=_font(10),
+            color=colour if colour != ORANGE else BROWN, fontproperties=font(10),
         )  # fmt: skip
 
 
@@ -313,5 +313,5 @@ def _draw_nothing(axes: Axes, scene: Scene) -> None:
     why = scene.choice.reason_text
     axes.text(
         0.5, 0.5, f"There is no closed minute to draw.\n{fill(why, 50)}", transform=axes.transAxes,
-        ha="center", va="center", color=INK, fontproperties=_font(10),
+        ha="center", va="center", color=INK, fontproperties=font(10),
     )  # fmt: skip

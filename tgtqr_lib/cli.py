@@ -29,9 +29,11 @@ COMMANDS = {
     "check": "look-ahead, warm-up and parity probes of a strategy",
     "rerun": "an archived notebook again: MATCH, VALUE-DRIFT or DECISION-DRIFT",
     "impact": "which past decisions a change would alter",
+    "parity": "the ticks of a day against the backtest of the same candles",
     "archive": "show | prune the sealed ticks",
     "simulator": "the Bybit v5 server",
     "ledger": "verify | show",
+    "report": "the daily report, or a tick's post-mortem",
     "schedule": "install | remove | show (cron)",
 }
 EPILOG = """exit codes: 0 done; 1 a failure of our own; 2 wrong usage or settings, or a tick in the future;
@@ -59,7 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--home", type=Path, help="where data/ and outputs/ lie (or TGTQR_HOME)")
     module.arguments(command)
     words.remove(chosen)
-    options = command.parse_args(words)
+    try:
+        options = command.parse_intermixed_args(words)  # a name may also follow the options
+    except TypeError:  # a command with actions of its own takes them in their order
+        options = command.parse_args(words)
     signal.signal(signal.SIGTERM, _terminated)
     try:
         code = module.run(options)

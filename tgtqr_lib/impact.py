@@ -285,6 +285,7 @@ class Reviewed:
     changed  where signal, order or reason differ from what was sealed, oldest first
     links    tick id -> its notebook, of those that changed
     untold   tick id -> why it cannot be told
+    silent   ticks that ended without a decision, so that none could change
     what_if  the change in words, None for the present code alone
     """
 
@@ -292,6 +293,7 @@ class Reviewed:
     changed: tuple[Difference, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict)
     untold: Mapping[str, str] = field(default_factory=dict)
+    silent: tuple[str, ...] = ()
     what_if: str | None = None
 
     def plain(self) -> dict[str, Any]:
@@ -310,6 +312,7 @@ class Reviewed:
                 for one in self.changed
             ],
             "cannot_be_told": [{"tick_id": name, "why": why} for name, why in self.untold.items()],
+            "without_decision": list(self.silent),
             "what_if": self.what_if,
             "note": NOTE,
         }
@@ -348,9 +351,10 @@ def review(
             (*found.changed, *part.changed),
             {**found.links, **part.links},
             {**found.untold, **part.untold},
+            (*found.silent, *part.silent),
             found.what_if,
         )
-        told(found.ticks + len(found.untold), len(wanted))
+        told(found.ticks + len(found.untold) + len(found.silent), len(wanted))
     return found
 
 
@@ -389,13 +393,14 @@ def _reviewed(job: tuple[list[Path], list[Path], WhatIf | None]) -> Reviewed:
             seen.add(inputs.boundary, [view.candles for view in inputs.markets])
         except TgtqrError:
             continue  # where its candles are missed, that is said
-    ticks, changed, links, untold = 0, [], {}, {}
+    ticks, changed, links, untold, silent = 0, [], {}, {}, []
     for path in paths:
         name = path.name.split(".")[0]
         try:
             sealed = open_archived(path)
             if sealed.decision is None:
-                raise DomainError("it ended without a decision")
+                silent.append(name)
+                continue
             inputs = sealed.inputs()
             seen.add(inputs.boundary, [view.candles for view in inputs.markets])
             found = list(_against_sealed(sealed, inputs, what_if, seen))
@@ -406,7 +411,7 @@ def _reviewed(job: tuple[list[Path], list[Path], WhatIf | None]) -> Reviewed:
         changed += found
         if found:
             links[sealed.tick_id] = str(path)
-    return Reviewed(ticks, tuple(changed), links, untold)
+    return Reviewed(ticks, tuple(changed), links, untold, tuple(silent))
 
 
 def _against_sealed(

@@ -1,4 +1,4 @@
-"""The crontab entries that run the kit unattended: a tick each quarter hour, a beat each minute.
+"""The crontab entries that run the kit unattended: a tick each quarter hour, a beat each minute, a report a day.
 
 They stand between two marker lines that name the home; everything else in the crontab stays as it was, to
 the byte. cron gives a command PATH=/usr/bin:/bin, no locale and no home of ours, so all of it is spelled out.
@@ -31,6 +31,7 @@ class Job:
 JOBS = (
     Job("tick", "*/15 * * * *", ("tick",)),
     Job("watch", "* * * * *", ("watch", "--once")),
+    Job("report", "5 0 * * *", ("report",)),  # of the day that ended
 )
 
 

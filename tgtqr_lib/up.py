@@ -1,7 +1,8 @@
 """Scheduler and watch in the foreground, by the exchange's clock.
 
-Three jobs: a look at the gate every second, a beat each exchange minute, a tick each quarter hour. APScheduler
-runs them; ticks and beats have a thread, a ledger connection and an exchange connection each.
+Four jobs: a look at the gate every second, a beat each exchange minute, a tick each quarter hour, and at 00:05 the
+report of the day that ended. APScheduler runs them; ticks and beats have a thread, a ledger connection and an
+exchange connection each, and the report is a process of its own.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from tgtqr_lib import journal, latch
+from tgtqr_lib import after_stop, journal, latch
+from tgtqr_lib.after_day import DayReports
 from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, boundary_of, floor_minute, iso
 from tgtqr_lib.desk import Desk, one_at_a_time, open_desk
 from tgtqr_lib.domain import Busy, TgtqrError
@@ -32,6 +34,7 @@ from tgtqr_lib.watch import Beat, beat
 LOOK_S = 1.0
 RETRY = timedelta(seconds=5)
 MAIN_ONLY = 1
+EXECUTORS = ("look", "beat", "tick", "report")
 
 
 class ExchangeTrigger(BaseTrigger):
@@ -79,6 +82,7 @@ class Running:
     now: Now = field(default_factory=Now)
     told: Callable[[str], None] = print
     silent: bool = False  # whether the exchange was found not to answer
+    reports: DayReports | None = None  # of a home whose ticks run here
     replan: Callable[[], None] = lambda: (
         None
     )  # takes the next times of beat and tick from the clock again
@@ -134,6 +138,7 @@ class Running:
             self.told(f"safety sale {sale.result}: {sale.text}")
         for name in seen.missed:
             self.told(f"tick {name} was missed")
+        after_stop.look(self.desk(), seen.stopped)
 
     def tick(self) -> None:
         """The tick of the latest quarter hour."""
@@ -147,6 +152,16 @@ class Running:
             return
         self.now.tick = result
         self.told(f"tick {result.tick_id} {result.state}: {result.text}")
+
+    def report(self) -> None:
+        """The report of the newest day that ended, once."""
+        if self.reports is None:
+            return
+        try:
+            at = self.clock.now()
+        except TgtqrError:
+            return  # the look tells it, and the next minute asks again
+        self.reports.look(at)
 
     def _trouble(self, what: str, error: TgtqrError) -> None:
         text = f"{what}: {error}"
@@ -172,6 +187,7 @@ def running(
         clock = ExchangeClock(desk.exchange.time)
         pool = stack.enter_context(kernels(home.outputs)) if ticks else None
         jobs = Running(home, settings, clock, pool, told=told)
+        jobs.reports = DayReports(home, told) if ticks else None
         stack.enter_context(jobs._stack)
         scheduler = _scheduler(jobs, clock, ticks)
         jobs.beat()
@@ -179,6 +195,8 @@ def running(
         try:
             yield jobs
         finally:
+            if jobs.reports is not None:
+                jobs.reports.end()
             scheduler.shutdown(wait=True)
 
 
@@ -186,13 +204,14 @@ def _scheduler(jobs: Running, clock: ExchangeClock, ticks: bool) -> BackgroundSc
     """Every job once at a time; what could not run in time is left out, the ledger says it was missed."""
     scheduler = BackgroundScheduler(
         timezone=UTC,
-        executors={name: ThreadPoolExecutor(MAIN_ONLY) for name in ("look", "beat", "tick")},
+        executors={name: ThreadPoolExecutor(MAIN_ONLY) for name in EXECUTORS},
         job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": 30},
     )
     scheduler.add_job(jobs.look, "interval", seconds=LOOK_S, executor="look")
     scheduler.add_job(jobs.beat, ExchangeTrigger(clock, MINUTE), executor="beat")
     if ticks:
         scheduler.add_job(jobs.tick, ExchangeTrigger(clock, TICK), executor="tick")
+        scheduler.add_job(jobs.report, ExchangeTrigger(clock, MINUTE), executor="report")
     planned = [job.id for job in scheduler.get_jobs() if isinstance(job.trigger, ExchangeTrigger)]
 
     def replan() -> None:

@@ -37,10 +37,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def lab(home: Home, folder: Path, notebook: Path, dark: bool = False) -> Iterator[str]:
-    """The link of a JupyterLab that has `notebook` alone, and keeps all it writes in `folder`."""
+def lab(
+    home: Home, folder: Path, notebook: Path, dark: bool = False, root: Path | None = None
+) -> Iterator[str]:
+    """The link of a JupyterLab that has a copy of `notebook` alone, and keeps all it writes in `folder`.
+
+    root  the folder that it shows instead; the notebook is then no copy
+    """
     (folder / "notebooks").mkdir(parents=True)
-    shutil.copy(notebook, folder / "notebooks")
+    if root is None:
+        root = folder / "notebooks"
+        shutil.copy(notebook, root)
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     for name, values in SETTINGS.items():
@@ -62,7 +69,7 @@ def lab(home: Home, folder: Path, notebook: Path, dark: bool = False) -> Iterato
     process = subprocess.Popen(
         [
             sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root",
-            f"--ServerApp.root_dir={folder / 'notebooks'}", "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.root_dir={root}", "--ServerApp.ip=127.0.0.1",
             f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
             f"--IdentityProvider.token={token}", "--LabApp.extension_manager=readonly",
         ],

@@ -26,6 +26,7 @@ from tgtqr_lib.domain import (
     ZERO,
     Account,
     Day,
+    Decision,
     Fees,
     Fill,
     Health,
@@ -240,10 +241,9 @@ class _Replay:
 
     def quote(self, symbol: str, at: datetime, side: Side) -> Quote | None:
         """The open of the minute at `at` plus and minus half the spread; None without that minute."""
-        candles, row = self.candles[symbol], self.rows[symbol].get(to_ms(at))
-        if row is None:
+        price, step = self.open_at(symbol, at), self.instruments[symbol].price_step
+        if price is None:
             return None
-        price, step = candles.price(candles.open[row]), self.instruments[symbol].price_step
         half = self.setting.spread_bps / 2 / BPS
         dear = price * (1 + half)
         ask = floor_to(dear, step)
@@ -254,8 +254,13 @@ class _Replay:
         levels = ((Level(bid, DEEP),), (Level(ask, DEEP),))
         return Quote(symbol, at + timedelta(seconds=FIRST_START_S), *levels, price)
 
-    def tick(self, at: datetime) -> None:
-        """Decide on what is closed at `at`, then act in the decision's sequence."""
+    def open_at(self, symbol: str, at: datetime) -> Decimal | None:
+        """The open of the minute at `at`; None without that minute."""
+        candles, row = self.candles[symbol], self.rows[symbol].get(to_ms(at))
+        return None if row is None else candles.price(candles.open[row])
+
+    def tick(self, at: datetime) -> tuple[Inputs, Decision]:
+        """Decide on what is closed at `at`, then act in the decision's sequence; what was seen and decided."""
         frozen = self.inputs(at, tuple(self.view(symbol, at) for symbol in self.symbols))
         decision = decide(frozen)
         for choice in decision.choices:
@@ -265,6 +270,7 @@ class _Replay:
         for order in decision.orders:
             choice = decision.choice(order.symbol)
             self.act(order, frozen, "trim" if choice.reason == "POSITION_TRIM" else "signal")
+        return frozen, decision
 
     def act(self, order: Order, frozen: Inputs, kind: str) -> None:
         """Review the order again on what is held now, then fill it if its price is inside the limit."""

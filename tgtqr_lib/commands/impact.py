@@ -76,6 +76,8 @@ def _print(found) -> None:
         print(f"  {found.links[one.tick_id]}")
     for name, why in found.untold.items():
         print(f"{name}: cannot be told: {why}")
+    if found.silent:
+        print(f"{len(found.silent):,} ticks ended without a decision: none could change")
     change = f" with {found.what_if}" if found.what_if else " by the code of today"
     print(f"{found.ticks:,} ticks decided again{change}: {len(found.links):,} would differ")
     if found.changed:

@@ -55,7 +55,7 @@ def _verify(con, home: Home, options: argparse.Namespace) -> int:
         checked = f"{events} events"
         if notebooks is not None:
             checked += f" and {notebooks} notebooks"
-            verdict = verdict.replace("the witness", "the witness and the archive")
+            verdict = verdict.replace(" and the witness", ", the witness and the archive")
         print(f"{checked}: {verdict}")
     return 5 if problems else 0
 

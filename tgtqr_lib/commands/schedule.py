@@ -1,4 +1,5 @@
-"""Write, remove or show the crontab entries: a tick each quarter hour, a watch beat each minute, in UTC.
+"""Write, remove or show the crontab entries: a tick each quarter hour, a beat each minute, at 00:05 the day's
+report, in UTC.
 
 Only the lines between the kit's own markers are touched; installing twice equals installing once.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime, timedelta
 
-from tgtqr_lib import journal, settings
+from tgtqr_lib import after_stop, journal, settings
 from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, floor_minute, iso, parse_time
 from tgtqr_lib.commands.output import json_option, money, print_json
 from tgtqr_lib.desk import Desk, one_at_a_time, open_desk
@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
         with one_at_a_time(home.control / "watch.lock", "beat"):
             _move_clock(desk, options.at)
             seen = beat(desk)
+        after_stop.look(desk, seen.stopped)
     if options.json:
         print_json(seen.plain())
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import sqlite3
 import threading
 import time
@@ -36,6 +37,8 @@ SHARED_S = 0.5
 LOG_LINES = 40
 LOG_BYTES = 16_384
 MINUTE_MS = 60_000
+POST_MORTEM = "post-mortem-"  # begins the name of such a report
+TICK_ID = re.compile(r"\d{8}T\d{4}Z")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Snapshot:
     ticks       the newest ticks, newest first: what `tick_rows` says of each
     gates       the gate's events, newest first, and `controls` the changes of settings
     problem     what keeps something from being known, in words
+    post_mortem the tick that was looked back at last, None when none was
     """
 
     at: datetime | None
@@ -67,6 +71,7 @@ class Snapshot:
     stopped: str | None = None
     problem: str | None = None
     before: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    post_mortem: str | None = None
 
     @cached_property
     def minutes(self) -> np.ndarray:
@@ -130,7 +135,8 @@ class Reader:
                     seen = (ledger.head(con), newest and newest.beat_ms)
             except StoreError as error:
                 seen = (str(error),)
-        return (*seen, latch.stopped_because(self.home), _stamp(self.home.settings))
+        looked_back = newest_post_mortem(self.home)
+        return (*seen, latch.stopped_because(self.home), _stamp(self.home.settings), looked_back)
 
     def header(self) -> dict[str, Any]:
         """What stands above the page at all times, as plain JSON values."""
@@ -185,6 +191,7 @@ class Reader:
             "stopped": latch.stopped_because(self.home),
             "log": _log_tail(self.home.log),
             "problem": problem or trouble,
+            "post_mortem": newest_post_mortem(self.home),
         }
         try:
             with _reading(self.home) as con:
@@ -303,6 +310,13 @@ def _choice_row(con: sqlite3.Connection, choice: Mapping[str, Any]) -> dict[str,
         "result": outcome[0],
         "text": outcome[1],
     }
+
+
+def newest_post_mortem(home: Home) -> str | None:
+    """The tick of the newest post-mortem that was written, by its id; None when there is none."""
+    pages = (home.outputs / "reports").glob(f"{POST_MORTEM}*.html")
+    names = (page.stem.removeprefix(POST_MORTEM) for page in pages)
+    return max((name for name in names if TICK_ID.fullmatch(name)), default=None)
 
 
 def versions() -> dict[str, str]:

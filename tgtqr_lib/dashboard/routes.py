@@ -45,6 +45,8 @@ __all__ = ["LARGEST_MESSAGE", "Nothing", "Sessions", "page_config", "routes"]
 OWNER = "owner"
 KERNEL = r"(?P<kernel_id>\w+-\w+-\w+-\w+-\w+)"
 TICK = r"(?P<tick>\d{8}T\d{4}Z)"
+REPORT = r"(?P<name>post-mortem-[0-9]{8}T[0-9]{4}Z|daily-[0-9]{4}-[0-9]{2}-[0-9]{2})"
+LARGEST_REPORT = 50_000_000  # bytes; one has some 300,000
 TEMPLATES = Path(__file__).parent / "share" / "jupyter" / "voila" / "templates" / "tgtqr"
 A_YEAR = "private, max-age=31536000, immutable"
 STATIC = f"/voila/{voila_version}"  # the version in the path lets browsers keep what they have
@@ -64,6 +66,8 @@ def routes(server: Any) -> list[tuple]:
         (r"/api/stop", Stop),
         (r"/api/close", Close),
         (rf"/tick/{TICK}", Tick),
+        (rf"/report/{REPORT}", Report),
+        (r"/report/.*", Nothing, {"text": "There is no such report."}),
         (r"/tick/.*", Nothing, {"text": "A tick is named like 20261122T1015Z; this is not a tick."}),
         (r"/assets/(dashboard\.css|dashboard\.js|icon\.svg)", Assets, assets),
         (rf"/api/kernels/{KERNEL}", KernelModel),
@@ -440,6 +444,30 @@ class Tick(Handler):
             return
         self.set_header("Content-Security-Policy", FILE_SECURITY)
         self.finish(page)
+
+
+class Report(Handler):
+    """A report's page as it lies in `outputs/reports/`."""
+
+    async def get(self, name: str) -> None:
+        path = self.server.home.outputs / "reports" / f"{name}.html"
+        page = await asyncio.get_running_loop().run_in_executor(slow(), read_report, path)
+        if page is None:
+            self.say(404, f"There is no report {name}.")
+            return
+        self.set_header("Content-Security-Policy", FILE_SECURITY)
+        self.set_header("Content-Type", "text/html; charset=UTF-8")
+        self.finish(page)
+
+
+def read_report(path: Path) -> bytes | None:
+    """The bytes of a report; None when there is none, it is no file of its own, or it is far too large."""
+    try:
+        if path.is_symlink() or path.stat().st_size > LARGEST_REPORT:
+            return None
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 class KernelModel(Guarded, KernelHandler):

@@ -9,28 +9,14 @@ from pathlib import Path
 from tgtqr_lib.archive.opened import find_sealed, read_bytes
 from tgtqr_lib.domain import DomainError, StoreError
 from tgtqr_lib.home import Home
+from tgtqr_lib.pages import Heading, page_of
 
-TEMPLATES = Path(__file__).parent / "share" / "jupyter" / "nbconvert" / "templates"
 CSS = (
     Path(__file__).parent
     / "share" / "jupyter" / "voila" / "templates" / "tgtqr" / "static" / "dashboard.css"
 )  # fmt: skip
 LARGEST = 20_000_000  # bytes; a tick's notebook has a tenth of a million
 KEPT = 16
-
-TAGS = """
-    a abbr b blockquote br caption code col colgroup dd del div dl dt em figure figcaption h1 h2 h3 h4 h5
-    h6 hr i img ins kbd li mark ol p pre s small span strong sub sup table tbody td tfoot th thead tr u ul
-    var wbr
-"""
-ATTRIBUTES = {
-    "*": ["align", "class", "style", "title"],
-    "a": ["href"],
-    "img": ["alt", "src", "width", "height"],
-    "td": ["colspan", "rowspan"],
-    "th": ["colspan", "rowspan", "scope"],
-}
-STYLES = ["text-align", "font-weight", "font-style", "white-space", "vertical-align"]
 
 _one_at_a_time = threading.Lock()
 
@@ -69,7 +55,6 @@ def _rendered(
     path: Path, tick: str, css: str, _mtime_ns: int, _size: int, *, alone: bool = False
 ) -> str:
     import nbformat
-    from nbconvert.exporters import HTMLExporter
 
     try:
         notebook = nbformat.reads(read_bytes(path).decode("utf-8"), as_version=4)
@@ -77,27 +62,5 @@ def _rendered(
         raise StoreError(
             f"the notebook of {tick} cannot be read ({type(error).__name__})"
         ) from None
-    exporter = HTMLExporter(
-        template_name="tgtqr",
-        template_file="index.html.j2",
-        extra_template_basedirs=[str(TEMPLATES)],
-        filters={"cleaned": _cleaned},
-    )
-    html, _ = exporter.from_notebook_node(
-        notebook, resources={"tick": tick, "css": css, "alone": alone}
-    )
-    return html
-
-
-def _cleaned(text: str) -> str:
-    """`text` as HTML that can neither run nor load anything; other markup is shown as what it is."""
-    import bleach
-    from bleach.css_sanitizer import CSSSanitizer
-
-    return bleach.clean(
-        text,
-        tags=set(TAGS.split()),
-        attributes=ATTRIBUTES,
-        protocols=["http", "https", "data"],
-        css_sanitizer=CSSSanitizer(allowed_css_properties=STYLES),
-    )
+    heading = Heading(f"Tick {tick}", "the sealed notebook of tick", tick)
+    return page_of(notebook, heading, css, alone=alone)

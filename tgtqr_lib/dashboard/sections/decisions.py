@@ -36,7 +36,18 @@ def html(seen: Snapshot) -> str:
         "Each tick is a link to its archived notebook. Prices in USDT, distance of the close from the mean in "
         "basis points."
     )
-    return card(TITLE, table(head, rows, numbers="---NNN-") + quiet(seen), note=note, wide=True)
+    body = looked_back(seen) + table(head, rows, numbers="---NNN-") + quiet(seen)
+    return card(TITLE, body, note=note, wide=True)
+
+
+def looked_back(seen: Snapshot) -> str:
+    """Why the kit is stopped, and the newest post-mortem; nothing while there is neither."""
+    name = seen.post_mortem
+    if name is None:
+        return ""
+    lead = f"<b>STOPPED</b>: {esc(seen.stopped)}. " if seen.stopped else ""
+    link = f'<a href="report/post-mortem-{esc(name)}" target="_blank">the post-mortem of tick {esc(name)}</a>'
+    return f'<p class="looked-back">{lead}Looked back at last: {link}.</p>'
 
 
 def _rows(tick: dict[str, Any]) -> list[list[str]]:
