@@ -45,7 +45,12 @@ def figures(folder: Path, runs: int, home: Path | None = None) -> Iterator[Row]:
     yield "archive: 96 ticks run again as notebooks", [timed(home, "rerun", "--all")], "s", 180
     yield f"archive: {IMPACT_TICKS:,} ticks of impact", impact(folder, ticks, runs), "s", 20
     yield "archive: a year of ledger verified", verify(folder, home, min(runs, 3)), "s", 10
-    yield "archive: the largest sealed tick", [max(p.stat().st_size for p in ticks) / 1000], "kB", 100
+    yield (
+        "archive: the largest sealed tick",
+        [max(p.stat().st_size for p in ticks) / 1000],
+        "kB",
+        100,
+    )
     yield f"archive: a year, pruned at {KEPT_DAYS} days", [pruned(folder, home)], "GB", 1.5
 
 
@@ -122,7 +127,9 @@ def pruned(folder: Path, home: Path) -> float:
     copy = folder / "pruned"
     shutil.copytree(home, copy)
     newest = max((copy / "outputs" / "ticks").rglob("2*.ipynb"))
-    newest.rename(newest.with_name("20251231T0000Z.ipynb"))  # so that all others are older than 90 days
+    newest.rename(
+        newest.with_name("20251231T0000Z.ipynb")
+    )  # so that all others are older than 90 days
     environment = os.environ | {"TGTQR_HOME": str(copy)}
     words = [TGTQR, "archive", "prune", "--keep", f"{KEPT_DAYS}d"]
     subprocess.run(words, env=environment, capture_output=True, check=True, timeout=600)
