@@ -588,6 +588,7 @@ def test_a_notebook_that_was_sealed_again_over_another_decision_is_unexplained(s
 def test_a_notebook_that_was_edited_is_unexplained(stage):
     a_day(stage)
     path = archive.sealed_path(stage.home, "20261122T1030Z")
+    path.chmod(0o644)
     path.write_text(path.read_text("utf-8").replace("ALREADY_LONG", "ALREADY_FLAT"), "utf-8")
     found = compared(stage)
     assert why(found).startswith("1030: its notebook was altered: decision")
