@@ -293,9 +293,11 @@ def test_what_is_booked_outside_a_transaction_is_refused(con):
 
 
 def test_the_settings_themselves_are_not_touched(con):
+    before = USUAL.model_dump()
     change(con, {"parameters.window": "30", "limits.position_usdt": "0.5"})
     in_force(con)
-    assert Settings() == USUAL and USUAL.limits == LimitSettings()
+    assert USUAL.model_dump() == before
+    assert USUAL.parameters == {} and USUAL.limits == LimitSettings()
 
 
 # --- what is in force ---

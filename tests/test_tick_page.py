@@ -83,7 +83,16 @@ def shown(markdown: str) -> str:
 # headline and signals
 
 
-def test_the_headline_says_what_and_why_for_each_symbol():
+def test_the_headline_says_first_that_it_is_a_re_run_unless_the_kit_runs_it(monkeypatch):
+    frozen = inputs()
+    text = tick_page.headline(frozen, decide(frozen)).markdown
+    assert shown(text).startswith("This is a re-run.")
+    monkeypatch.setattr(tick_page.banner, "shown", False)
+    assert "re-run" not in tick_page.headline(frozen, decide(frozen)).markdown
+
+
+def test_the_headline_says_what_and_why_for_each_symbol(monkeypatch):
+    monkeypatch.setattr(tick_page.banner, "shown", False)
     frozen = inputs()
 
     lines = shown(tick_page.headline(frozen, decide(frozen)).markdown).split("\n")
