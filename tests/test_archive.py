@@ -57,7 +57,8 @@ def test_a_seal_holds_inputs_decision_outcome_digests_ledger_and_code(home, exec
     decision = decide(inputs())
     assert facts["inputs"] == plain(inputs()) and facts["decision"] == plain(decision)
     digests = facts["digests"]
-    assert set(digests) == {"inputs_sha256", "decision_sha256", "outputs_sha256", "outcome_sha256"}
+    parts = ("seal", "inputs", "decision", "outputs", "outcome")
+    assert set(digests) == {f"{part}_sha256" for part in parts}
     assert digests["inputs_sha256"] == sha256(inputs())
     assert digests["decision_sha256"] == decision_sha256(decision)
     assert digests["outcome_sha256"] == sha256(OUTCOME)

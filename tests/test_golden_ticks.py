@@ -182,6 +182,11 @@ def test_since_leaves_older_ticks_out(home):
         (["--workers", "0"], "expected 1 or more"),
         (["--since", "1y"], "'1y' is not a span of time"),
         ([], "holds no tick notebook"),
+        (
+            [str(GOLDEN), "--set", "foo=1"],
+            "no tick can be told; 20250601T0000Z: strategy ma_trend: unknown",
+        ),
+        ([str(GOLDEN), "--set", "strategy=x"], "a strategy is named by --strategy x"),
     ],
 )
 def test_bad_input_is_a_sentence(home: Home, words, said):

@@ -332,7 +332,7 @@ def review(
     since    only ticks from there on; earlier ones still lend their candles to a longer lookback
     told     hears how many of how many are done
 
-    Raises `DomainError` when there is no tick.
+    Raises `DomainError` when there is no tick, or none can be told.
     """
     every = notebooks_in(folder)
     wanted = [path for path in every if since is None or moment_of(path) >= since]
@@ -355,6 +355,9 @@ def review(
             found.what_if,
         )
         told(found.ticks + len(found.untold) + len(found.silent), len(wanted))
+    if found.untold and not found.ticks:
+        name, why = next(iter(found.untold.items()))
+        raise DomainError(f"no tick can be told; {name}: {why}")
     return found
 
 

@@ -135,7 +135,8 @@ def load(home: Home) -> Settings:
 def load_file(path: Path) -> Settings:
     """The settings of the file at `path`, under the environment's. Raises `DomainError` as `load` does."""
     if not path.is_file():
-        raise DomainError(f"{path}: there is no such file; expected settings as in settings.toml")
+        what = "is a folder" if path.is_dir() else "there is no such file"
+        raise DomainError(f"{path}: {what}; expected settings as in settings.toml")
     return _load(path)
 
 

@@ -74,6 +74,8 @@ def from_words(words: Sequence[str], strategy: str | None = None) -> WhatIf | No
         name, sign, value = word.partition("=")
         if not sign or not name or not value:
             raise DomainError(f"--set {word!r}: expected NAME=VALUE, such as band_bps=5")
+        if name == "strategy":
+            raise DomainError(f"--set {word}: a strategy is named by --strategy {value}")
         if name.startswith(LIMIT):
             short = _limit_name(name)
             limits[short] = _amount(name, value, getattr(HARD, short), least=Decimal(0))

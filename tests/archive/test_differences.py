@@ -51,4 +51,10 @@ def test_columns_that_do_not_fit_are_told_as_they_stand():
 
 def test_a_long_value_is_cut():
     (one,) = differences("a" * 100, "b")
-    assert one.before == "a" * 80 + "…"
+    assert (one.before, one.after) == ("a" * 80 + "…", "b")
+
+
+def test_a_long_value_is_cut_around_what_differs():
+    (one,) = differences("a" * 100 + "x" + "c" * 100, "a" * 100 + "y" + "c" * 100)
+    assert one.before == "…" + "a" * 30 + "x" + "c" * 49 + "…"
+    assert one.after == "…" + "a" * 30 + "y" + "c" * 49 + "…"

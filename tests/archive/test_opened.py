@@ -1,14 +1,16 @@
 """Opening: what is no sealed tick is refused by name, and every edit of evidence is named."""
 
+import errno
 import gzip
 import json
+import os
 import shutil
 
 import pytest
 
 from tests.archive.conftest import ENTRY, QUIET, edit, notebook_of
 from tgtqr_lib.archive.opened import find, find_sealed, notebooks_in, open_archived
-from tgtqr_lib.domain import Damaged, DomainError, TgtqrError
+from tgtqr_lib.domain import Damaged, DomainError, StoreError, TgtqrError
 
 
 def changed(path, change) -> None:
@@ -80,6 +82,20 @@ EDITS = {
     "the code": (
         lambda n: cell(n, "headline").update(source="decision = None"),
         "page: sources and outputs hash to",
+    ),
+    "a picture in words": (
+        lambda n: cell(n, "charts")["outputs"][0]["metadata"]["image/png"].update(
+            alt="all is well"
+        ),
+        "page: sources and outputs hash to",
+    ),
+    "the ledger's head": (
+        lambda n: facts(n)["ledger"].update(head="0" * 64),
+        "seal: tick, ledger head and code hash to",
+    ),
+    "the code version": (
+        lambda n: facts(n)["code"].update(python="3.99"),
+        "seal: tick, ledger head and code hash to",
     ),
     "the outcome in the metadata": (
         lambda n: facts(n)["outcome"].update(cash="10.00"),
@@ -196,6 +212,26 @@ def test_only_ticks_are_listed_oldest_first_and_each_once(archived, tmp_path):
     names = [path.name for path in notebooks_in(archived.ticks)]
     assert names == ["20261122T1015Z.ipynb", "20261122T1030Z.ipynb", "20261122T1045Z.ipynb"]
     assert notebooks_in(archived.ticks)[0] == first
+
+
+def test_a_pipe_in_place_of_a_notebook_is_refused_not_waited_for(tmp_path):
+    path = tmp_path / f"{ENTRY}.ipynb"
+    os.mkfifo(path)
+    with pytest.raises(TgtqrError, match="is no ordinary file"):
+        open_archived(path)
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(archived, monkeypatch):
+    usual = os.scandir
+
+    def refused(path):
+        if str(path).endswith("/22"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return usual(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(StoreError, match=r"/22: cannot be read .Permission denied"):
+        notebooks_in(archived.ticks)
 
 
 def test_an_edit_by_hand_is_what_the_helper_does(archived):

@@ -106,7 +106,7 @@ def test_an_altered_notebook_is_left_as_evidence(archived, con):
     edit(path, "held already", "nothing held")
     content = path.read_bytes()
     (day,) = prune(con, archived)
-    assert day.kept == (f"tick {QUIET}: it is not what the ledger sealed; it stays as it is",)
+    assert day.kept == (f"tick {QUIET}: it is not what the ledger sealed",)
     assert path.read_bytes() == content
 
 
@@ -154,7 +154,7 @@ def test_the_command_says_what_it_will_free_and_then_does_it(archived):
     before = files(archived.ticks)
     done = command(archived, "archive", "prune", "--keep", "20m", "--dry-run")
     assert done.returncode == 0 and files(archived.ticks) == before
-    assert done.stdout.startswith("1 of 3 ticks are older than 20m: about 0 to thin")
+    assert done.stdout.startswith("1 of 3 ticks are older than 20m and not packed: about 0 to thin")
     done = command(archived, "archive", "prune", "--keep", "20m", "--json")
     facts = json.loads(done.stdout)
     assert (facts["ticks"], facts["thinned"], facts["packed"], facts["kept"]) == (1, 0, 1, [])
@@ -167,6 +167,16 @@ def test_the_command_says_what_it_will_free_and_then_does_it(archived):
     [
         (["prune"], 2, "expected --keep SPAN"),
         (["prune", "--keep", "ever"], 2, "'ever' is not a span of time"),
+        (
+            ["prune", "20261122T1015Z", "--keep", "90d"],
+            2,
+            "is one tick; expected --keep SPAN alone",
+        ),
+        (
+            ["show", "20261122T1015Z", "--out", "data/trading_data.db"],
+            2,
+            "expected the name of a page",
+        ),
         (["show"], 2, "expected the id of a tick"),
         (["show", "20261122T1100Z"], 2, "has no notebook"),
         (["show", "x"], 2, "neither a file nor the id of a tick"),

@@ -11,6 +11,7 @@ import pytest
 from tests.archive.conftest import ENTRY, EXIT, QUIET, edit, notebook_of
 from tests.archive.test_opened import cell, changed, facts
 from tests.stage import PROJECT, command, files
+from tgtqr_lib.archive.digests import sha256_of
 from tgtqr_lib.archive.opened import open_archived
 from tgtqr_lib.archive.rerunning import Failed, Result, rerun, rerun_all
 from tgtqr_lib.domain import DomainError
@@ -128,7 +129,13 @@ def test_code_in_the_notebook_that_ends_early_is_told(archived, pool):
 
 def test_another_code_version_runs_and_says_so(archived, pool):
     path = notebook_of(archived, QUIET)
-    changed(path, lambda n: facts(n)["code"].update(version="0.0.9", library_sha256="f" * 64))
+
+    def older(notebook):
+        facts(notebook)["code"].update(version="0.0.9", library_sha256="f" * 64)
+        seal = [facts(notebook)[key] for key in ("tick_id", "ledger", "code")]
+        facts(notebook)["digests"]["seal_sha256"] = sha256_of(seal)
+
+    changed(path, older)
     found = again(path, pool)
     assert found.result is Result.MATCH and not found.same_code
     assert found.made_by.startswith("tgtqr 0.0.9, library ffffffffffff, Python ")
@@ -160,6 +167,57 @@ def test_a_copy_is_never_written_over_the_original(archived, pool):
     path = notebook_of(archived, ENTRY)
     with pytest.raises(DomainError, match="is the sealed original"):
         again(path, pool, keep=path)
+
+
+@pytest.mark.parametrize("target", ["ticks", "data", "text"])
+def test_a_copy_is_never_written_over_what_is_no_copy(archived, target):
+    path = {
+        "ticks": notebook_of(archived, QUIET),
+        "data": archived.ledger,
+        "text": archived.root / "mine.ipynb",
+    }[target]
+    if target == "text":
+        path.write_text("my own notes", "utf-8")
+    before = path.read_bytes()
+    done = command(archived, "rerun", ENTRY, "--keep", str(path), timeout_s=120)
+    assert done.returncode == 2 and str(path) in done.stderr
+    assert path.read_bytes() == before
+
+
+def test_a_copy_may_be_written_again(archived, pool, tmp_path):
+    keep = tmp_path / "copy.ipynb"
+    for _ in range(2):
+        assert again(notebook_of(archived, ENTRY), pool, keep=keep).saved == keep
+    notebook = json.loads(keep.read_text())
+    assert notebook["cells"][0]["source"].startswith(f"**RE-RUN** of tick {ENTRY}")
+    with pytest.raises(DomainError, match="is a re-run's copy or a what-if, but no sealed tick"):
+        open_archived(keep)
+
+
+def test_a_notebook_under_the_name_of_another_is_no_match(archived, pool):
+    path = notebook_of(archived, QUIET)
+    path.unlink()
+    shutil.copy(notebook_of(archived, ENTRY), path)
+    found = again(path, pool)
+    assert found.result is Result.VALUE_DRIFT
+    assert found.altered == (
+        f"tick: the file is named after {QUIET} and holds the notebook of {ENTRY}",
+    )
+
+
+def test_a_what_if_that_changes_nothing_says_so(archived, pool):
+    found = again(notebook_of(archived, QUIET), pool, what_if=from_words(["collar_bps=99"]))
+    assert "signals, orders and reasons are the same" in found.notes
+
+
+def test_notebooks_with_other_names_are_counted_not_hidden(archived, tmp_path):
+    folder = tmp_path / "some"
+    folder.mkdir()
+    shutil.copy(notebook_of(archived, ENTRY), folder)
+    shutil.copy(notebook_of(archived, QUIET), folder / "my tick.ipynb")
+    done = command(archived, "rerun", "--all", str(folder), timeout_s=120)
+    assert done.returncode == 0 and done.stdout.startswith(f"{ENTRY} MATCH")
+    assert "1 notebooks in" in done.stderr and "left out" in done.stderr
 
 
 def test_a_window_that_the_notebook_cannot_fill_is_refused(archived, pool):

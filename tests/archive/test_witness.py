@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 
 import pytest
 
@@ -129,3 +130,36 @@ def test_the_command_looks_at_notebooks_when_it_is_told_to(archived, archive):
     assert facts["ok"] is not archive and facts["notebooks"] == (3 if archive else None)
     assert all(f"tick {ENTRY}" in line for line in facts["problems"])
     assert bool(facts["problems"]) is archive
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "2026/11/23/20261122T1030Z.ipynb",
+        "2026/11/22/20261122T1030Z copy.ipynb",
+        "2026/11/22/20261122T1030Z.ipynb.xz",
+        "notes.txt",
+    ],
+)
+def test_a_file_that_is_none_of_the_archives_is_named(archived, name):
+    path = archived.ticks / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(notebook_of(archived, QUIET), path)
+    assert f"outputs/ticks/{name}: is no file of the archive" in problems(archived)[1]
+
+
+def test_a_broken_ledger_hides_no_altered_notebook(archived):
+    edit(notebook_of(archived, ENTRY), "SIGNAL_LONG", "SIGNAL_FLAT")
+    with sqlite3.connect(archived.ledger) as con:
+        for (name,) in con.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            con.execute(f"DROP TRIGGER {name}")
+        con.execute(
+            "UPDATE events SET body = replace(body, 'a test', 'nobody') WHERE kind = 'gate'"
+        )
+    done = command(archived, "ledger", "verify", "--archive", "--json")
+    found = json.loads(done.stdout)["problems"]
+    assert done.returncode == 5
+    assert any("its hash does not match its content" in line for line in found)
+    assert any(line.startswith(f"tick {ENTRY}: altered") for line in found)

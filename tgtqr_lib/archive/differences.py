@@ -12,6 +12,7 @@ from tgtqr_lib.domain import Candles, TgtqrError
 
 ABSENT = "nothing"
 LONGEST = 80  # characters of a value that are told
+LEAD = 30  # of them before the first that differs
 LABELS = ("symbol", "code", "id", "date")  # keys that name an item of a list
 
 
@@ -48,7 +49,7 @@ def _walk(before: Any, after: Any, where: str) -> Iterator[Difference]:
         for i, (one, two) in enumerate(zip_longest(before, after, fillvalue=ABSENT)):
             yield from _walk(one, two, f"{where}[{_label(one, two, i)}]")
     elif before != after or type(before) is not type(after):  # True is no 1
-        yield Difference(where, _text(before), _text(after))
+        yield Difference(where, *around(_text(before), _text(after)))
 
 
 def _label(one: Any, two: Any, place: int) -> str:
@@ -100,5 +101,17 @@ def _by_minute(candles: Mapping[str, Any]) -> dict[str, tuple[str, ...]] | None:
 
 
 def _text(value: Any) -> str:
-    text = " ".join(value) if isinstance(value, tuple) else str(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def around(before: str, after: str) -> tuple[str, str]:
+    """Both texts, long ones cut to what stands around the first place in which they differ."""
+    pairs = zip(before, after, strict=False)
+    shared = next((i for i, (x, y) in enumerate(pairs) if x != y), min(len(before), len(after)))
+    start = max(0, shared - LEAD) if max(len(before), len(after)) > LONGEST else 0
+
+    def cut(text: str) -> str:
+        end = start + LONGEST
+        return ("…" if start else "") + text[start:end] + ("…" if len(text) > end else "")
+
+    return cut(before), cut(after)

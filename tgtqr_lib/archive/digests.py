@@ -51,10 +51,13 @@ def shown(output: Mapping[str, Any]) -> dict[str, Any]:
     if kind == "error":
         return {"error": f"{output.get('ename')}: {output.get('evalue')}"}
     data = output.get("data", {})
-    return {
+    seen = {
         mime: value if mime.endswith("json") else text_of(value).strip()
         for mime, value in data.items()
     }
+    metadata = output.get("metadata", {})
+    alts = {mime: what["alt"] for mime, what in metadata.items() if mime in data and "alt" in what}
+    return seen | {f"{mime} in words": str(alt) for mime, alt in alts.items()}
 
 
 def outputs_sha256(notebook: Mapping[str, Any]) -> str:

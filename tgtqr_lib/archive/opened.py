@@ -6,6 +6,7 @@ import ast
 import gzip
 import hashlib
 import json
+import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,7 @@ from tgtqr_lib.domain import Damaged, DomainError, Inputs, StoreError
 from tgtqr_lib.home import Home
 
 PACKED = ".gz"
+COPY = "tgtqr_rerun"  # in the metadata of what a re-run wrote
 NAME = re.compile(r"(\d{8}T\d{4}Z)\.ipynb(\.gz)?")
 KEYS = {"tick_id", "inputs", "decision", "outcome", "digests", "ledger", "code"}
 LARGEST = 20_000_000  # bytes; a sealed tick has a tenth of a million
@@ -105,7 +107,23 @@ class Archived:
 
     def altered(self) -> list[str]:
         """A sentence for each piece of evidence that does not agree with the others; none when all do."""
-        return [*self._altered_inputs(), *self._altered_decision(), *self._altered_page()]
+        return [
+            *self._altered_seal(),
+            *self._altered_inputs(),
+            *self._altered_decision(),
+            *self._altered_page(),
+        ]
+
+    def _altered_seal(self) -> Iterator[str]:
+        name = NAME.fullmatch(self.path.name)
+        if name is not None and name[1] != self.tick_id:
+            yield f"tick: the file is named after {name[1]} and holds the notebook of {self.tick_id}"
+        expected = self.facts["digests"].get("seal_sha256")
+        if expected is None:
+            return
+        found = sha256_of([self.facts[key] for key in ("tick_id", "ledger", "code")])
+        if found != expected:
+            yield f"seal: tick, ledger head and code hash to {found[:12]}, sealed as {expected[:12]}"
 
     def _altered_inputs(self) -> Iterator[str]:
         sealed, cell = self.facts["inputs"], self.cell_inputs
@@ -164,6 +182,8 @@ def read_bytes(path: Path) -> bytes:
     when it cannot be read.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise StoreError(f"{path}: is no ordinary file; expected a notebook")
         raw = path.read_bytes()
     except FileNotFoundError:
         raise DomainError(f"{path}: there is no such notebook") from None
@@ -197,7 +217,9 @@ def open_archived(path: Path) -> Archived:
     metadata = notebook.get("metadata")
     facts = metadata.get("tgtqr") if isinstance(metadata, Mapping) else None
     if not isinstance(facts, Mapping):
-        raise DomainError(f"{path}: is a notebook, but no sealed tick (it has no metadata.tgtqr)")
+        copy = isinstance(metadata, Mapping) and COPY in metadata
+        what = "a re-run's copy or a what-if" if copy else "a notebook"
+        raise DomainError(f"{path}: is {what}, but no sealed tick (it has no metadata.tgtqr)")
     schema = facts.get("schema")
     if schema != SCHEMA:
         newer = isinstance(schema, int) and schema > SCHEMA
@@ -254,14 +276,28 @@ def notebooks_in(
     Of a tick that is there both packed and not, the latter counts: packing was cut short.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.ipynb*"), reverse=True):  # .ipynb after .ipynb.gz
+    for path in sorted(files_in(folder), reverse=True):  # .ipynb after .ipynb.gz
         match = NAME.fullmatch(path.name)
-        if match is None or ".ipynb_checkpoints" in path.parts:
-            continue
-        found[match[1]] = path
+        if match is not None:
+            found[match[1]] = path
     low = "" if since is None else f"{since:%Y%m%dT%H%MZ}"
     high = "9" if until is None else f"{until:%Y%m%dT%H%MZ}"
     return [found[name] for name in sorted(found) if low <= name <= high]
+
+
+def files_in(folder: Path) -> Iterator[Path]:
+    """Every file in `folder` and below, without Jupyter's checkpoints; none when there is no such folder.
+
+    Raises `StoreError` for a folder that cannot be read.
+    """
+
+    def refused(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise StoreError(f"{error.filename}: cannot be read ({error.strerror})") from None
+
+    for place, folders, names in os.walk(folder, onerror=refused):
+        folders[:] = sorted(name for name in folders if name != ".ipynb_checkpoints")
+        yield from (Path(place, name) for name in names)
 
 
 def moment_of(path: Path) -> datetime:

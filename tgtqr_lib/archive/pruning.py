@@ -109,7 +109,7 @@ def _prune_day(
         try:
             found = open_archived(path)
             if sealed.get(name) != found.sha256:
-                raise Damaged("it is not what the ledger sealed; it stays as it is")
+                raise Damaged("it is not what the ledger sealed")
             content, thinned = _smaller(found)
         except TgtqrError as error:
             kept.append(f"tick {name}: {error}")

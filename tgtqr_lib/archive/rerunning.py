@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tgtqr_lib import tick_page
-from tgtqr_lib.archive.differences import Difference, differences
+from tgtqr_lib.archive.differences import Difference, around, differences
 from tgtqr_lib.archive.digests import (
     INPUTS_TAG,
     OUTCOME_TAG,
@@ -27,7 +27,7 @@ from tgtqr_lib.archive.digests import (
     sha256_of,
     tagged,
 )
-from tgtqr_lib.archive.opened import Archived, open_archived
+from tgtqr_lib.archive.opened import COPY, Archived, open_archived
 from tgtqr_lib.archive.sealing import code_version, read_executed, write_whole
 from tgtqr_lib.canonical import dumps, load_inputs
 from tgtqr_lib.domain import DomainError, Inputs, TgtqrError
@@ -37,6 +37,7 @@ from tgtqr_lib.what_if import WhatIf
 
 CELL_TIMEOUT_S = 60
 PICTURE = "image/"
+SAME_DECISION = "signals, orders and reasons are the same"
 OLD_PAGE = (
     "sealed before pages had a digest, and its outputs are gone: only its decision was compared"
 )
@@ -116,13 +117,13 @@ def rerun(
     """Execute `sealed` again and compare everything that it says.
 
     what_if  runs it with other settings; the result then tells what they would have changed
-    keep     where to write the executed copy, marked as a re-run; never the original
+    keep     where to write the executed copy, marked as a re-run; never over anything but such a copy
 
-    Raises `DomainError` for a tick without inputs, a what-if that does not fit it, and a `keep` that is
-    the original.
+    Raises `DomainError` for a tick without inputs, a what-if that does not fit it, and a `keep` where
+    something else is.
     """
-    if keep is not None and keep.resolve() == sealed.path.resolve():
-        raise DomainError(f"{keep}: is the sealed original; expected another name for the copy")
+    if keep is not None:
+        _check_free(keep, sealed)
     altered = sealed.altered()
     own = sealed.cell_inputs
     if own is None:
@@ -138,7 +139,8 @@ def rerun(
     saved = None
     if keep is not None and executed is not None:
         saved = _save(executed, keep, sealed, what_if)
-    notes = [OLD_PAGE] if sealed.pruned and "outputs_sha256" not in sealed.facts["digests"] else []
+    notes = [SAME_DECISION] if what_if is not None and not found.decided else []
+    notes += [OLD_PAGE] if sealed.pruned and "outputs_sha256" not in sealed.facts["digests"] else []
     return Rerun(
         tick_id=sealed.tick_id,
         path=sealed.path,
@@ -188,6 +190,21 @@ def rerun_all(
             threads.shutdown(cancel_futures=True)
             for pool in pools:
                 pool.close()
+
+
+def _check_free(keep: Path, sealed: Archived) -> None:
+    """Raise `DomainError` unless `keep` names a notebook that is not there, or the copy of a re-run."""
+    if keep.suffix != ".ipynb":
+        raise DomainError(f"{keep}: expected the name of a notebook, .ipynb")
+    if keep.resolve() == sealed.path.resolve():
+        raise DomainError(f"{keep}: is the sealed original; expected another name for the copy")
+    if not (keep.exists() or keep.is_symlink()):
+        return
+    found = read_executed(keep) if keep.is_file() else None
+    if not isinstance(found, dict) or COPY not in found.get("metadata", {}):
+        raise DomainError(
+            f"{keep}: is there already, and is no copy of a re-run; expected a new name"
+        )
 
 
 def what_if_path(sealed: Archived, what_if: WhatIf) -> Path:
@@ -311,7 +328,7 @@ def _first_line(before: str, after: str, where: str) -> Iterator[Difference]:
     padded = [one + [""] * (count - len(one)) for one in lines]
     for number, (x, y) in enumerate(zip(*padded, strict=True), 1):
         if x != y:
-            yield Difference(f"{where} line {number}", x[:200], y[:200])
+            yield Difference(f"{where} line {number}", *around(x, y))
             return
 
 
@@ -326,10 +343,11 @@ def _save(executed: dict[str, Any], keep: Path, sealed: Archived, what_if: WhatI
         )
     banner = {"cell_type": "markdown", "id": "banner", "metadata": {}, "source": text}
     cells = [banner, *executed["cells"]]
-    metadata = dict(executed["metadata"], tgtqr_rerun={"tick_id": sealed.tick_id})
+    metadata = dict(executed["metadata"])
+    metadata[COPY] = {"tick_id": sealed.tick_id}
     metadata.pop("papermill", None)
     if what_if is not None:
-        metadata["tgtqr_rerun"]["what_if"] = what_if.text
+        metadata[COPY]["what_if"] = what_if.text
     write_whole(
         keep, (json.dumps(dict(executed, cells=cells, metadata=metadata), indent=1) + "\n").encode()
     )

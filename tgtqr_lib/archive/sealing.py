@@ -126,6 +126,7 @@ def seal(
         "decision": found["decision"] if found else None,
         "outcome": told,
         "digests": {
+            "seal_sha256": sha256_of([tick, {"seq": head[0], "head": head[1]}, code_version()]),
             "inputs_sha256": found["inputs_sha256"] if found else None,
             "decision_sha256": found["decision_sha256"] if found else None,
             "outputs_sha256": outputs_sha256(executed),

@@ -6,14 +6,25 @@ a notebook holds the ledger's sequence number and hash at the time it was sealed
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Iterator
 
 from tgtqr_lib import ledger
-from tgtqr_lib.archive.opened import Archived, notebooks_in, open_archived, tick_of
+from tgtqr_lib.archive.opened import (
+    NAME,
+    Archived,
+    files_in,
+    notebooks_in,
+    open_archived,
+    tick_of,
+)
+from tgtqr_lib.archive.sealing import sealed_path
 from tgtqr_lib.domain import TgtqrError
 from tgtqr_lib.home import Home
 from tgtqr_lib.ledger import Row
+
+COPY_NAME = re.compile(r"\d{8}T\d{4}Z\.what-if\..*\.ipynb")
 
 
 def check(con: sqlite3.Connection, home: Home) -> tuple[int, list[str]]:
@@ -23,7 +34,7 @@ def check(con: sqlite3.Connection, home: Home) -> tuple[int, list[str]]:
     thinned = pruned_hashes(con)
     hashes = {row[0]: row[1] for row in con.execute("SELECT seq, hash FROM events")}
     decisions = {row.body["tick_id"]: row for row in ledger.of_kind(con, "decision")}
-    problems = []
+    problems = [*_strangers(home)]
     for name in sorted({*files, *sealed}):
         if name not in files:
             problems.append(
@@ -42,6 +53,16 @@ def check(con: sqlite3.Connection, home: Home) -> tuple[int, list[str]]:
             problems += _one(found, name, sealed[name], thinned.get(name), hashes)
             problems += _decided(found, name, decisions.get(name))
     return len(files), problems
+
+
+def _strangers(home: Home) -> Iterator[str]:
+    """Files in the archive that are none of its own: a tick under another name, or in another day's folder."""
+    for path in sorted(files_in(home.ticks)):
+        match = NAME.fullmatch(path.name)
+        if match is None and (path.name.startswith(".") or COPY_NAME.fullmatch(path.name)):
+            continue  # a tick that runs, or what a re-run wrote beside it
+        if match is None or path.parent != sealed_path(home, match[1]).parent:
+            yield f"{path.relative_to(home.root)}: is no file of the archive"
 
 
 def pruned_hashes(con: sqlite3.Connection) -> dict[str, str]:

@@ -46,6 +46,8 @@ def _show(home: Home, options: argparse.Namespace) -> int:
             f"`tgtqr rerun {options.tick} --keep FILE.ipynb` draws them again"
         )
     out = options.out or home.outputs / "pages" / f"{sealed.tick_id}.html"
+    if out.suffix != ".html":
+        raise DomainError(f"--out {out}: expected the name of a page, .html")
     with written_whole(out) as fresh:
         fresh.write_text(page_of_file(sealed.path, sealed.tick_id), "utf-8")
     if options.json:
@@ -68,7 +70,9 @@ def _has_screen() -> bool:
 
 
 def _prune(home: Home, options: argparse.Namespace) -> int:
-    if options.keep is None or options.tick is not None:
+    if options.tick is not None:
+        raise DomainError(f"prune: {options.tick} is one tick; expected --keep SPAN alone")
+    if options.keep is None:
         raise DomainError("prune: expected --keep SPAN, such as --keep 90d")
     from tgtqr_lib import ledger
     from tgtqr_lib.archive import pruning
@@ -83,7 +87,7 @@ def _prune(home: Home, options: argparse.Namespace) -> int:
     facts = {"before": f"{before:%Y-%m-%dT%H:%MZ}", "ticks": len(plan.paths), "bytes": plan.now}
     if not options.json:
         print(
-            f"{len(plan.paths):,} of {len(paths):,} ticks are older than {options.keep}: about "
+            f"{len(plan.paths):,} of {len(paths):,} ticks are older than {options.keep} and not packed: about "
             f"{plan.thinned:,} to thin, the others to pack whole; frees about {plan.freed / 1e6:,.1f} MB "
             f"of {plan.now / 1e6:,.1f} MB"
         )

@@ -11,6 +11,7 @@ import json
 
 from tgtqr_lib import audit, ledger
 from tgtqr_lib.commands.output import json_option, print_json
+from tgtqr_lib.domain import TgtqrError
 from tgtqr_lib.home import Home
 
 
@@ -36,10 +37,20 @@ def run(options: argparse.Namespace) -> int:
 def _verify(con, home: Home, options: argparse.Namespace) -> int:
     events, problems = audit.verify(con, home)
     notebooks = None
-    if options.archive and not problems:  # what an edited ledger says of notebooks is worth nothing
+    if options.archive:
         from tgtqr_lib.archive import witness
 
-        notebooks, problems = witness.check(con, home)
+        try:
+            notebooks, found = witness.check(con, home)
+        except (
+            TgtqrError,
+            KeyError,
+            TypeError,
+        ) as error:  # a ledger that was edited may say anything
+            if not problems:
+                raise
+            found = [f"the notebooks could not be checked: {error}"]
+        problems = [*problems, *found]
     if options.json:
         seq, head = ledger.head(con)
         facts = {"events": events, "problems": problems, "seq": seq, "head": head}

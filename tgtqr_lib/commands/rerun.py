@@ -4,7 +4,8 @@ NOTEBOOK is a file, or the id of a tick such as 20261122T1015Z; with --all every
 folder named instead. Needs no ledger and no network. MATCH: all equal; VALUE-DRIFT: other numbers, the same
 decision; DECISION-DRIFT: another decision. Exit code 5 for any drift or altered file.
 
---set and --strategy ask what would have been: the copy is written beside the original, marked as a what-if.
+--set and --strategy ask what would have been: the copy is written beside the original, marked as a what-if, and
+its differences are no drift for the exit code.
 """
 
 from __future__ import annotations
@@ -92,6 +93,15 @@ def _paths(options: argparse.Namespace, opened) -> Sequence[Path]:
     if not folder.is_dir():
         raise DomainError(f"{folder}: is no folder; expected one with tick notebooks")
     paths = opened.notebooks_in(folder)
+    others = sum(
+        f.suffix == ".ipynb" and opened.NAME.fullmatch(f.name) is None
+        for f in opened.files_in(folder)
+        if not f.name.startswith(".")
+    )
+    if others and options.notebook:
+        print(
+            f"{others} notebooks in {folder} are not named like ticks and left out", file=sys.stderr
+        )
     if options.since and paths:
         newest = opened.moment_of(paths[-1])
         paths = opened.notebooks_in(folder, newest - duration(options.since) + timedelta(minutes=1))
