@@ -38,8 +38,8 @@ def timed(home: Path, *words: object) -> float:
 def figures(folder: Path, runs: int, home: Path | None = None) -> Iterator[Row]:
     """Play a day of ticks, unless `home` holds one, and measure what the archive does with it."""
     if home is None:
-        home = folder / "day"
-        timed(home, "demo", "--home", home, "--ticks", 96, "--json")
+        timed(folder, "demo", "--json")
+        home = folder / "outputs" / "demo"
     ticks = sorted((home / "outputs" / "ticks").rglob("2*.ipynb"))
     yield "archive: one re-run, whole process", rerun_one(home, ticks, runs), "s", 5
     yield "archive: 96 ticks run again as notebooks", [timed(home, "rerun", "--all")], "s", 180
