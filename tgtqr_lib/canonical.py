@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from tgtqr_lib.clock import from_ms, iso, parse_time, to_ms
-from tgtqr_lib.domain import MINUTE_MS, SCHEMA, Candles, DomainError, Inputs, Level
+from tgtqr_lib.domain import MINUTE_MS, SCHEMA, Candles, DomainError, Funding, Inputs, Level
 from tgtqr_lib.home import PROJECT
 
 
@@ -48,11 +48,12 @@ def plain(value: Any) -> Any:
         return iso(value)
     if isinstance(value, Candles):
         return _plain_candles(value)
+    if isinstance(value, Funding):
+        return _plain_funding(value)
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], Level):
         return " ".join(f"{level.price:f}:{level.quantity:f}" for level in value)
     if dataclasses.is_dataclass(value):
-        fields = (f.name for f in dataclasses.fields(value) if f.init)
-        return {name: plain(getattr(value, name)) for name in fields}
+        return {name: plain(getattr(value, name)) for name in _spelt(value)}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -60,6 +61,15 @@ def plain(value: Any) -> Any:
     raise DomainError(
         f"canonical JSON: {value!r} is a {type(value).__name__}, which has no spelling"
     )
+
+
+def _spelt(value: Any) -> list[str]:
+    """The fields of a dataclass that have a spelling: those of the constructor that are not left out."""
+    return [
+        f.name
+        for f in dataclasses.fields(value)
+        if f.init and not ("unless_none" in f.metadata and getattr(value, f.name) is None)
+    ]
 
 
 def dumps(value: Any) -> str:
@@ -102,6 +112,8 @@ def restore(kind: Any, value: Any, where: str = "value") -> Any:
         return kind(value)
     if kind is Candles:
         return _candles(_expect(dict, value, where), where)
+    if kind is Funding:
+        return _funding(_expect(dict, value, where), where)
     if dataclasses.is_dataclass(kind):
         return _dataclass(kind, _expect(dict, value, where), where)
     if kind in (str, int, bool):
@@ -216,6 +228,34 @@ def _candles(value: dict, where: str) -> Candles:
         open_ms=start + np.array(minutes, dtype=np.int64) * MINUTE_MS,
         **columns,
     )
+
+
+RATE_DECIMALS = 10
+
+
+def _plain_funding(funding: Funding) -> dict[str, str]:
+    """Columns as text."""
+    rates = (Decimal(int(units)).scaleb(-RATE_DECIMALS).normalize() for units in funding.units)
+    return {
+        "settled": " ".join(iso(from_ms(at)) for at in funding.at_ms),
+        "rates": " ".join(format(rate, "f") for rate in rates),
+        "minutes": " ".join(str(minutes) for minutes in funding.minutes),
+    }
+
+
+def _funding(value: dict, where: str) -> Funding:
+    names = {"settled", "rates", "minutes"}
+    if set(value) != names:
+        odd = sorted(set(value) ^ names)[0]
+        raise DomainError(f"{where}: key {odd!r} is missing or unknown; expected {sorted(names)}")
+    columns = {name: _expect(str, value[name], f"{where}.{name}").split() for name in names}
+    try:
+        units = [_whole(Decimal(text).scaleb(RATE_DECIMALS)) for text in columns["rates"]]
+        minutes = [int(text) for text in columns["minutes"]]
+    except (ArithmeticError, ValueError) as error:
+        raise DomainError(f"{where}: the funding is not readable ({error})") from None
+    settled = [to_ms(_time(text, f"{where}.settled")) for text in columns["settled"]]
+    return Funding(*(np.array(column, dtype=np.int64) for column in (settled, units, minutes)))
 
 
 def load_inputs(source: str | Path) -> Inputs:

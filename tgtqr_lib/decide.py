@@ -10,7 +10,10 @@ import numpy as np
 
 from tgtqr_lib.canonical import sha256
 from tgtqr_lib.domain import (
+    MINUTE_MS,
     UNIT,
+    BookHistory,
+    Candles,
     Choice,
     Decision,
     History,
@@ -78,24 +81,34 @@ def read_signal(view: MarketView, inputs: Inputs, doubt: Verdict | None) -> tupl
     parameters = strategy.checked(inputs.plan.parameters)
     candles = view.candles.tail(strategy.lookback(**parameters))
     close = candles.last_close if len(candles) else None
-    history = History(candles)
-    reference = strategy.reference(history, **parameters) if len(candles) else None
-    if doubt is not None or reference is None:
+    history = seen_by_strategy(view, candles)
+    compares = strategy.reference is not None
+    reference = strategy.reference(history, **parameters) if compares and len(candles) else None
+    if doubt is not None or not len(candles) or (compares and reference is None):
         text = doubt.text if doubt else f"{view.symbol}: too little history"
         mean = _mean(reference, candles.decimals)
         return Signal(view.symbol, SignalState.HOLD, close, mean, None, text), "SIGNAL_HOLD"
     target = strategy.targets(history, **parameters)[-1]
+    told = strategy.explain(history, **parameters) if strategy.explain else None
     mean = _mean(reference, candles.decimals)
-    off = Fraction(int(candles.close[-1])) / reference - 1
-    distance = _decimal(off * 10_000, Decimal("0.01"))
+    off = Fraction(int(candles.close[-1])) / reference - 1 if compares else Fraction(0)
+    distance = _decimal(off * 10_000, Decimal("0.01")) if compares else None
     if np.isnan(target):
-        code = "SIGNAL_TIE" if off == 0 else "SIGNAL_IN_BAND"
+        code = told.code if told else "SIGNAL_TIE" if off == 0 else "SIGNAL_IN_BAND"
         state = SignalState.HOLD
     else:
         state = SignalState.LONG if target > 0 else SignalState.FLAT
         code = f"SIGNAL_{state}"
-    text = _sentence(state, close, mean, distance, code)
+    text = told.text if told else _sentence(state, close, mean, distance, code)
     return Signal(view.symbol, state, close, mean, distance, text), code
+
+
+def seen_by_strategy(view: MarketView, candles: Candles) -> History:
+    """`candles` with what was frozen beside them; the book belongs to the candle that closed last."""
+    book = None
+    if view.book is not None and len(candles):
+        book = BookHistory.of([(int(candles.open_ms[-1]) + MINUTE_MS, view.book)])
+    return History(candles, view.funding, book)
 
 
 def choose(signal: Signal, order: Order | NoOrder, verdicts: tuple[Verdict, ...]) -> Choice:

@@ -5,12 +5,13 @@ Money and quantities are `Decimal`; history is numpy integers in price steps; ti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -195,10 +196,133 @@ class Candles:
 
 
 @dataclass(frozen=True, eq=False)
+class Funding:
+    """Settlements of a perpetual that are over, oldest first.
+
+    at_ms    (m,) int64, ms since the epoch, UTC, strictly increasing
+    units    (m,) int64, the rate in units of 10**-10 of the position's worth; positive: longs pay shorts
+    minutes  (m,) int64, the interval that ended with each settlement
+    """
+
+    at_ms: np.ndarray
+    units: np.ndarray
+    minutes: np.ndarray
+
+    COLUMNS = ("at_ms", "units", "minutes")
+
+    def __post_init__(self) -> None:
+        for name in self.COLUMNS:
+            column = np.ascontiguousarray(getattr(self, name), dtype=np.int64)
+            if column.shape != (len(self.at_ms),):
+                raise DomainError(
+                    f"funding: {name} has shape {column.shape}, expected ({len(self.at_ms)},)"
+                )
+            column.flags.writeable = False
+            object.__setattr__(self, name, column)
+        if (np.diff(self.at_ms) <= 0).any():
+            raise DomainError(
+                "funding: the settlements are not in order of time, or one came twice"
+            )
+        if len(self) and self.minutes.min() <= 0:
+            raise DomainError("funding: an interval is not positive")
+
+    def __len__(self) -> int:
+        return len(self.at_ms)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Funding):
+            return NotImplemented
+        return all(np.array_equal(getattr(self, n), getattr(other, n)) for n in self.COLUMNS)
+
+    def __getitem__(self, rows: Any) -> Funding:
+        """The settlements of a slice or mask of rows."""
+        return Funding(*(getattr(self, name)[rows] for name in self.COLUMNS))
+
+
+@dataclass(frozen=True, slots=True)
+class BookFeatures:
+    """One look at an order book in whole numbers; what the book is too thin for is None.
+
+    at            exchange time of the book
+    levels        price levels seen on the thinner side
+    spread        best ask less best bid, in 1e-8 of the mid
+    micro         micro-price less mid, in 1e-8 of the mid
+    imbalance_1, imbalance_5, imbalance_25
+                  bids less asks over both, by base quantity of so many levels a side, in 1e-6
+    depth         what the first 25 levels of both sides are worth, whole quote units
+    """
+
+    at: datetime
+    levels: int
+    spread: int
+    micro: int
+    imbalance_1: int | None
+    imbalance_5: int | None
+    imbalance_25: int | None
+    depth: int | None
+
+
+ABSENT = int(np.iinfo(np.int64).min)  # in a column of whole numbers: nothing is known here
+
+
+@dataclass(frozen=True, eq=False)
+class BookHistory:
+    """Looks at an order book, at most one a minute, oldest first.
+
+    at_ms    (b,) int64, the whole minute in which each was taken; the candle that closed then is its own
+    columns  name of a figure of `BookFeatures` -> (b,) int64, ABSENT where it is not known
+    """
+
+    at_ms: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+    NAMES = ("levels", "spread", "micro", "imbalance_1", "imbalance_5", "imbalance_25", "depth")
+
+    def __post_init__(self) -> None:
+        if sorted(self.columns) != sorted(self.NAMES):
+            raise DomainError(
+                f"book: columns {sorted(self.columns)}; expected {sorted(self.NAMES)}"
+            )
+        if any(len(column) != len(self.at_ms) for column in self.columns.values()):
+            raise DomainError("book: the columns are not of one length")
+        if (np.diff(self.at_ms) <= 0).any() or (np.asarray(self.at_ms) % MINUTE_MS).any():
+            raise DomainError("book: the times are not increasing whole minutes")
+
+    @classmethod
+    def of(cls, looks: Iterable[tuple[int, BookFeatures]]) -> BookHistory:
+        """From (whole minute in ms, features), in order of time."""
+        looks = list(looks)
+        columns = {
+            name: np.array(
+                [ABSENT if (n := getattr(seen, name)) is None else n for _, seen in looks],
+                dtype=np.int64,
+            )
+            for name in cls.NAMES
+        }
+        return cls(np.array([at for at, _ in looks], dtype=np.int64), columns)
+
+    def __len__(self) -> int:
+        return len(self.at_ms)
+
+    def row(self, at_ms: int) -> int | None:
+        """The row of the minute at `at_ms`, or None."""
+        row = int(np.searchsorted(self.at_ms, at_ms))
+        return row if row < len(self) and self.at_ms[row] == at_ms else None
+
+
+@dataclass(frozen=True, eq=False)
 class History:
-    """What a strategy sees of one symbol: closed candles, oldest first."""
+    """What a strategy sees of one symbol: closed candles, oldest first, and what it asked for beside them.
+
+    funding    settlements of its perpetual, or None; a row knows those before its candle's close
+    book       looks at its order book, or None; a row knows the one taken when its candle closed
+    perpetual  candles of its perpetual, or None
+    """
 
     candles: Candles
+    funding: Funding | None = None
+    book: BookHistory | None = None
+    perpetual: Candles | None = None
 
     def __len__(self) -> int:
         return len(self.candles)
@@ -207,6 +331,11 @@ class History:
     def close_steps(self) -> np.ndarray:
         """(n,) int64 closes in price steps."""
         return self.candles.close
+
+    @property
+    def closed_ms(self) -> np.ndarray:
+        """(n,) int64 when each candle closed, ms."""
+        return self.candles.open_ms + MINUTE_MS
 
     @cached_property
     def run_length(self) -> np.ndarray:
@@ -222,7 +351,7 @@ class History:
 
     def head(self, n: int) -> History:
         """The first `n` rows, as a strategy would have seen them then."""
-        return History(self.candles.head(n))
+        return replace(self, candles=self.candles.head(n))
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +407,9 @@ class Quote:
 
 
 QUOTE_UNREADABLE = "QUOTE_UNREADABLE"  # the code of a problem that concerns the quote alone
+FUNDING_UNREADABLE = "FUNDING_UNREADABLE"  # of one that concerns the funding alone
+# Canonical JSON leaves such a field out while it is None, so that older values keep their hashes.
+UNLESS_NONE: Mapping[str, Any] = {"unless_none": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,13 +422,18 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class MarketView:
-    """All that was seen of one symbol when the inputs were frozen; what was not seen is None."""
+    """All that was seen of one symbol when the inputs were frozen; what was not seen is None.
+
+    funding, book  only for a strategy that needs them
+    """
 
     symbol: str
     instrument: Instrument | None
     candles: Candles
     quote: Quote | None
     problems: tuple[Problem, ...] = ()
+    funding: Funding | None = field(default=None, metadata=UNLESS_NONE)
+    book: BookFeatures | None = field(default=None, metadata=UNLESS_NONE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from tgtqr_lib import journal
 from tgtqr_lib.clock import MINUTE, iso, to_ms
 from tgtqr_lib.desk import Desk, plan_of, situation
-from tgtqr_lib.domain import Candles, DataError, Inputs, MarketView, Problem, Quote
-from tgtqr_lib.strategies import minutes_needed
+from tgtqr_lib.domain import (
+    FUNDING_UNREADABLE,
+    Candles,
+    DataError,
+    Inputs,
+    MarketView,
+    Problem,
+    Quote,
+)
+from tgtqr_lib.signals.book_features import features
+from tgtqr_lib.strategies import minutes_needed, strategy_named
 
 MARGIN = 60  # minutes before the strategy's lookback, so that the chart can show its line
 ASK_AGAIN_S = 1.0
@@ -25,12 +35,15 @@ def freeze(desk: Desk, boundary: datetime) -> Inputs:
     """
     plan = plan_of(desk.in_force(boundary))
     count = minutes_needed(plan) + MARGIN
-    views = tuple(_view(desk, symbol, boundary, count) for symbol in desk.settings.symbols)
+    needs = strategy_named(plan.strategy).needs
+    views = tuple(_view(desk, symbol, boundary, count, needs) for symbol in desk.settings.symbols)
     at = desk.exchange.time()
     return replace(situation(desk, at, boundary), markets=views, plan=plan)
 
 
-def _view(desk: Desk, symbol: str, boundary: datetime, count: int) -> MarketView:
+def _view(
+    desk: Desk, symbol: str, boundary: datetime, count: int, needs: Sequence[str]
+) -> MarketView:
     instrument = desk.instruments().get(symbol)
     decimals = -instrument.price_step.normalize().as_tuple().exponent if instrument else 0
     problems: list[Problem] = []
@@ -45,9 +58,16 @@ def _view(desk: Desk, symbol: str, boundary: datetime, count: int) -> MarketView
         quote = desk.exchange.quote(symbol)
     except DataError as error:
         problems.append(Problem("QUOTE_UNREADABLE", str(error)))
+    funding = None
+    if "funding" in needs:
+        try:
+            funding = desk.exchange.funding(symbol, boundary)
+        except DataError as error:
+            problems.append(Problem(FUNDING_UNREADABLE, str(error)))
+    book = features(quote) if quote is not None and "book" in needs else None
     for problem in problems:
         journal.event("data_problem", symbol=symbol, code=problem.code, text=problem.text)
-    return MarketView(symbol, instrument, candles, quote, tuple(problems))
+    return MarketView(symbol, instrument, candles, quote, tuple(problems), funding, book)
 
 
 def _closed_candles(

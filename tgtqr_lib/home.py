@@ -42,6 +42,14 @@ class Home:
         return self.data / "candles"
 
     @property
+    def funding(self) -> Path:
+        return self.data / "funding"
+
+    @property
+    def book(self) -> Path:
+        return self.data / "book"
+
+    @property
     def control(self) -> Path:
         return self.data / "control"
 

@@ -85,6 +85,7 @@ class Settings(BaseSettings):
     late_candle_wait_s      how long a missing last minute is asked for again
     cell_timeout_s          time budget of one cell of the tick notebook
     post_mortem_after_stop  whether a post-mortem is written by itself after every stop
+    record_book             whether watch and ticks keep a look at the order books every minute, in data/book/
     """
 
     model_config = SettingsConfigDict(
@@ -104,6 +105,7 @@ class Settings(BaseSettings):
     late_candle_wait_s: Annotated[float, Field(ge=0, le=20)] = 20.0
     cell_timeout_s: Annotated[int, Field(ge=5, le=600)] = 60
     post_mortem_after_stop: bool = True
+    record_book: bool = False
 
     @field_validator("symbols")
     @classmethod

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tgtqr_lib import archive, books, gate, journal, ledger, tick_page
+from tgtqr_lib import archive, books, gate, journal, ledger, recording, tick_page
 from tgtqr_lib.act import Act, act
 from tgtqr_lib.canonical import dumps, plain, restore
 from tgtqr_lib.clock import (
@@ -209,6 +209,7 @@ def _run_claimed(desk: Desk, pool: Kernels, boundary: datetime, began: float) ->
         result.decision = _decide_in_notebook(desk, pool, inputs)
         for order in result.decision.orders:
             result.acts.append(act(desk, order, inputs))
+        recording.frozen(desk, inputs)
         with ledger.writing(desk.con):
             acted = {"orders": [one.order.id for one in result.acts]}
             books.book_tick(desk.con, result.tick_id, "acted", acted)

@@ -21,6 +21,7 @@ from tgtqr_lib.domain import (
     Candles,
     Choice,
     Decision,
+    History,
     Inputs,
     Instrument,
     MarketView,
@@ -29,6 +30,7 @@ from tgtqr_lib.domain import (
 from tgtqr_lib.execution import BPS
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.risk.budget import daily_floor, total_floor
+from tgtqr_lib.signals import SIGNALS
 from tgtqr_lib.strategies import strategy_named
 
 MIME = "application/vnd.tgtqr.decision+json"
@@ -256,6 +258,8 @@ def action(choice: Choice, instrument: Instrument | None, *, brief: bool = True)
 def sentence(choice: Choice, frozen: Inputs) -> str:
     """The signal of a symbol as a sentence for someone who sees such a page for the first time."""
     signal, plan = choice.signal, frozen.plan
+    if signal.mean is None and strategy_named(plan.strategy).reference is None:
+        return f"{signal.symbol} says {signal.state}: {signal.text}."
     if signal.distance_bps is None:
         return f"{signal.symbol} says {signal.state}, because there is doubt. {signal.text}."
     parameters = strategy_named(plan.strategy).checked(plan.parameters)
@@ -273,6 +277,8 @@ def sentence(choice: Choice, frozen: Inputs) -> str:
     )
     if choice.reason == "SIGNAL_IN_BAND":
         text += f", inside the band of {parameters['band_bps']} bps in which nothing changes"
+    if choice.reason == "SIGNAL_FILTERED":
+        text += f". {signal.text[0].upper()}{signal.text[1:]}"
     return f"{text}."
 
 
@@ -382,7 +388,39 @@ def _market(view: MarketView, frozen: Inputs) -> dict[str, str]:
         column["price step"] = usdt(instrument.price_step)
         column["one lot"] = f"{instrument.lot:f} {coin(view.symbol)}"
         column["smallest legal order"] = f"{instrument.min_notional:,.2f} USDT"
+    needs = strategy_named(frozen.plan.strategy).needs
+    if "funding" in needs:
+        column |= _funding(view)
+    if "book" in needs:
+        column |= _book(view)
     return column
+
+
+def _funding(view: MarketView) -> dict[str, str]:
+    """The funding that was frozen for a strategy that reads it."""
+    if view.funding is None or not len(view.funding):
+        return dict.fromkeys(("settlements", "last funding", "its 7-day mean"), "not seen")
+    history = History(view.candles.tail(1), view.funding)
+    last = from_ms(view.funding.at_ms[-1])
+    shown = {}
+    for name, indicator in (
+        ("last funding", "funding_rate"),
+        ("its 7-day mean", "funding_mean_7d"),
+    ):
+        found = SIGNALS[indicator](history)
+        known = len(found) and found[-1] == found[-1]
+        shown[name] = f"{found[-1]:.4f} bps for 8 h" if known else "not known"
+    return {"settlements": f"{len(view.funding)}, the last {last:%m-%d %H:%M} UTC", **shown}
+
+
+def _book(view: MarketView) -> dict[str, str]:
+    """The book's figures that were frozen for a strategy that reads them."""
+    names = {1: "book imbalance, 1 level", 5: "5 levels", 25: "25 levels"}
+    if view.book is None:
+        return dict.fromkeys((*names.values(), "micro-price above mid"), "not seen")
+    figures = {words: getattr(view.book, f"imbalance_{depth}") for depth, words in names.items()}
+    shown = {w: "too thin" if n is None else f"{n / 1e6:+.4f}" for w, n in figures.items()}
+    return {**shown, "micro-price above mid": f"{view.book.micro / 1e4:+.4f} bps"}
 
 
 def _span(candles: Candles) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from tgtqr_lib import books, gate, journal, ledger
+from tgtqr_lib import books, gate, journal, ledger, recording
 from tgtqr_lib.act import Act
 from tgtqr_lib.clock import FIRST_START_S, LAST_START_S, MINUTE, TICK, floor_minute, iso, to_ms
 from tgtqr_lib.desk import Desk, beat_minute, money_facts
@@ -62,6 +62,8 @@ def beat(desk: Desk) -> Beat:
             mark = Mark(account.id, minute, to_ms(at), held.cash, worth, closes)
             ledger.put_mark(desk.con, mark)
     gate.bear_witness(desk.con, desk.home)
+    if desk.settings.record_book:
+        recording.look(desk, at)
     journal.event(
         "beat",
         at=iso(at),

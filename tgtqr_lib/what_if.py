@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from tgtqr_lib.domain import DomainError, Inputs, Limits
+from tgtqr_lib.domain import DomainError, Inputs, Limits, MarketView
 from tgtqr_lib.limits import COLLAR_BPS, HARD
 from tgtqr_lib.settings import Settings
+from tgtqr_lib.signals.book_features import features
 from tgtqr_lib.strategies import strategy_named
 
 LIMIT = "limits."
@@ -57,7 +58,19 @@ class WhatIf:
         own = {} if self.whole or name != plan.strategy else plan.parameters
         parameters = strategy_named(name).checked({**own, **self.parameters})
         plan = replace(plan, strategy=name, parameters=parameters, **self.plan)
-        return replace(inputs, plan=plan, limits=replace(inputs.limits, **self.limits))
+        return replace(
+            inputs,
+            markets=tuple(_with_book(view, name) for view in inputs.markets),
+            plan=plan,
+            limits=replace(inputs.limits, **self.limits),
+        )
+
+
+def _with_book(view: MarketView, strategy: str) -> MarketView:
+    """A strategy that reads the book reads it from the frozen quote, when the tick's own did not."""
+    if "book" not in strategy_named(strategy).needs or view.book or view.quote is None:
+        return view
+    return replace(view, book=features(view.quote))
 
 
 def from_words(words: Sequence[str], strategy: str | None = None) -> WhatIf | None:

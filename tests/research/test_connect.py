@@ -123,7 +123,7 @@ def test_a_month_can_be_asked_for_by_utc_time(home, lake):
 def test_funding_is_exact(home):
     at = int(datetime(2025, 6, 1, tzinfo=UTC).timestamp() * 1000) + np.arange(2) * 28_800_000
     rates = FundingRates.of("BTCUSDT", at, [1_000_000, -333_333], 480, "by hand")
-    FundingLake(home.data / "funding").write(rates)
+    FundingLake(home.funding).write(rates)
 
     rows = research.connect(home).execute("FROM funding ORDER BY ts").fetchall()
 

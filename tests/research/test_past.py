@@ -75,7 +75,7 @@ def test_a_perpetual_comes_with_its_funding_or_a_word_about_it(home):
     without = research.history("BTCUSDT", home, 3, "linear")
     at = int(JUNE_2.timestamp() * 1000) - np.array([2, 1]) * DAY_MS
     rates = FundingRates.of("BTCUSDT", at, [1_000_000, 2_000_000], 480, "an exchange")
-    FundingLake(home.data / "funding").write(rates)
+    FundingLake(home.funding).write(rates)
     funded = research.history("BTCUSDT", home, 3, "linear")
 
     assert without.funding == {} and "no funding is in the lake" in without.label

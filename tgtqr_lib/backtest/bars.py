@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from tgtqr_lib.backtest.exact import rows_before_gaps
 from tgtqr_lib.clock import from_ms, iso
-from tgtqr_lib.domain import MINUTE_MS, Candles, DomainError
+from tgtqr_lib.domain import MINUTE_MS, BookHistory, Candles, DomainError, Funding, History
 from tgtqr_lib.limits import SYMBOLS
 
 
@@ -34,6 +34,8 @@ class Gap:
 class Bars:
     """Minute candles of one symbol without what a backtest does not need, oldest first.
 
+    funding and book are there for strategies that read them; see `History`.
+
     decimals     prices are whole steps of 10**-decimals quote per base
     open_ms      (n,) int64, ms since the epoch, UTC, strictly increasing whole minutes
     open, close  (n,) int64, price steps, > 0
@@ -45,15 +47,19 @@ class Bars:
     open: np.ndarray
     close: np.ndarray
     market: str = "spot"
+    funding: Funding | None = None
+    book: BookHistory | None = None
 
     def __len__(self) -> int:
         return len(self.open_ms)
 
     @classmethod
     def of(cls, seen: Any) -> Bars:
-        """From `Candles`, `Bars`, or columns of the candle lake (`series`, `decimals`, `open_ms`)."""
+        """From `Candles`, a `History`, `Bars`, or columns of the candle lake (`series`, `decimals`, `open_ms`)."""
         if isinstance(seen, Bars):
             return seen
+        if isinstance(seen, History):
+            return replace(cls.of(seen.candles), funding=seen.funding, book=seen.book)
         if isinstance(seen, Candles):
             columns = seen.open_ms, seen.open, seen.close
             return cls(seen.symbol, seen.decimals, *columns, seen.market)
@@ -75,6 +81,10 @@ class Bars:
             volume=np.zeros(len(self), dtype=np.int64),
             market=self.market,
         )
+
+    def history(self) -> History:
+        """As a strategy sees it."""
+        return History(self.candles(), self.funding, self.book)
 
     def gaps(self) -> tuple[Gap, ...]:
         """The runs of missing minutes between the first candle and the last."""

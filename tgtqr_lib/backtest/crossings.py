@@ -8,7 +8,7 @@ import numpy as np
 
 from tgtqr_lib.backtest.bars import Bars
 from tgtqr_lib.backtest.money import compiled
-from tgtqr_lib.domain import MINUTE_MS, History
+from tgtqr_lib.domain import MINUTE_MS
 from tgtqr_lib.strategies import Strategy
 
 TICK_MS = 15 * MINUTE_MS
@@ -34,7 +34,7 @@ def signals(bars: Bars, strategy: Strategy, params: Mapping[str, int]) -> np.nda
         if fits(bars.close, window, band_bps):
             return mean_signals(bars.open_ms, bars.close, need, window, band_bps)
     clean = decision_state(bars.open_ms, bars.close, need)
-    targets = strategy.targets(History(bars.candles()), **params)
+    targets = strategy.targets(bars.history(), **params)
     said = np.where(np.isnan(targets), HOLD, np.where(targets > 0, LONG, FLAT)).astype(np.int8)
     return np.where(clean == HOLD, said, clean)
 

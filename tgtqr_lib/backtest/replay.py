@@ -22,13 +22,16 @@ from tgtqr_lib.backtest.terms import SPREAD_BPS, Setting, units
 from tgtqr_lib.clock import FIRST_START_S, MINUTE, from_ms, tick_id, to_ms, utc_day
 from tgtqr_lib.decide import decide
 from tgtqr_lib.domain import (
+    ABSENT,
     MINUTE_MS,
     ZERO,
     Account,
+    BookFeatures,
     Day,
     Decision,
     Fees,
     Fill,
+    Funding,
     Health,
     Inputs,
     Instrument,
@@ -46,6 +49,7 @@ from tgtqr_lib.limits import INITIAL_EQUITY
 from tgtqr_lib.portfolio import apply, equity
 from tgtqr_lib.risk import approved, review
 from tgtqr_lib.risk.budget import cash_after, daily_floor, total_floor
+from tgtqr_lib.signals.settled import frozen_funding
 from tgtqr_lib.sizing import entry, floor_to, safety_sale
 from tgtqr_lib.strategies import minutes_needed, strategy_named
 
@@ -67,7 +71,8 @@ def replay(
 ) -> Result:
     """The backtest of `plan` over `candles`, decided and filled by the code of a tick.
 
-    candles     `Candles` or `Bars` of one symbol, or symbol -> such for two that share the cash
+    candles     `Candles`, `Bars` or a `History` (with the funding and book that a strategy reads) of one
+                symbol, or symbol -> such for two that share the cash
     limits      None: nothing binds, and the result says so
     fees        of the whole time; usually those of the table on the last day
     instrument  the exchange's rules, of one symbol or by symbol; usually those of the market
@@ -120,6 +125,8 @@ class _Replay:
         self.instruments = self.setting.with_spot_rules()
         self.need = minutes_needed(self.setting.plan) + MARGIN
         self.closes: dict[str, Decimal] = {}  # newest known close of each symbol
+        self.needs = strategy_named(self.setting.plan.strategy).needs
+        self.beside = {bars.symbol: bars for bars in self.series}
         self.rates = {(self.symbols[place], at): rate for place, at, rate in self.funding.tolist()}
 
     # one minute after the other
@@ -237,7 +244,31 @@ class _Replay:
         end = int(np.searchsorted(candles.open_ms, to_ms(at)))
         seen = candles[max(end - self.need, 0) : end]
         quote = self.quote(symbol, at, Side.BUY)
-        return MarketView(symbol, self.instruments[symbol], seen, quote)
+        return MarketView(
+            symbol,
+            self.instruments[symbol],
+            seen,
+            quote,
+            funding=self.funding_at(symbol, at),
+            book=self.book_at(symbol, at),
+        )
+
+    def funding_at(self, symbol: str, at: datetime) -> Funding | None:
+        """The settlements that a tick at `at` would freeze."""
+        known = self.beside[symbol].funding
+        if "funding" not in self.needs or known is None:
+            return None
+        return frozen_funding(known, to_ms(at))
+
+    def book_at(self, symbol: str, at: datetime) -> BookFeatures | None:
+        """The look at the book that belongs to the candle that closes at `at`."""
+        book = self.beside[symbol].book
+        row = book.row(to_ms(at)) if "book" in self.needs and book is not None else None
+        if row is None:
+            return None
+        figures = {name: int(column[row]) for name, column in book.columns.items()}
+        told = {name: None if n == ABSENT else n for name, n in figures.items()}
+        return BookFeatures(at=at + timedelta(seconds=FIRST_START_S), **told)
 
     def quote(self, symbol: str, at: datetime, side: Side) -> Quote | None:
         """The open of the minute at `at` plus and minus half the spread; None without that minute."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from tgtqr_lib.commands import history
 from tgtqr_lib.commands.compiling import told_while_compiling
 from tgtqr_lib.commands.output import json_option, print_json, written_whole
-from tgtqr_lib.strategies import minutes_needed
+from tgtqr_lib.strategies import minutes_needed, strategy_named
 
 SHOWN = ("total_return", "sharpe", "max_drawdown", "trades", "win_rate", "exposure")
 
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         options, {name: history.whole(name, text) for name, text in given.items()}
     )
     limits, spread = history.limits_of(options), history.spread_of(options)
-    bars = history.bars_of(options)
+    bars = history.with_needs(options, history.bars_of(options), strategy_named(plan.strategy))
     history.long_enough(bars, minutes_needed(plan))
     funding = history.funding_of(options, bars)
     began = time.perf_counter()

@@ -5,7 +5,8 @@
   tgtqr check ma_trend window=240 --candles FILE.parquet --symbol ETHUSDT --from 2025-01-01
 
 STRATEGY is the name of a registered one or a Python file that defines STRATEGY, which is executed. It is tried
-on a synthetic market unless --candles or --lake says otherwise. Exit code 5 when a probe fails.
+on a synthetic market unless --candles or --lake says otherwise; funding and order books that it reads come from
+the same market, or from the lake. Exit code 5 when a probe fails.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     given = history.assigned(options.parameters)
     parameters = strategy.checked({name: history.whole(name, text) for name, text in given.items()})
     if options.lake or options.candles:
-        candles = history.bars_of(options)
+        candles = history.with_needs(options, history.bars_of(options), strategy)
     else:
         candles = synthetic(options, strategy, parameters)
     findings = check(strategy, candles, **parameters)
@@ -93,6 +94,7 @@ def synthetic(options: argparse.Namespace, strategy: Strategy, parameters: dict[
     """A made-up market from --from to --to, usually as many minutes as the probes want."""
     from tgtqr_lib.backtest.probes import minutes_wanted
     from tgtqr_lib.clock import parse_time, to_ms
+    from tgtqr_lib.market import made_up
     from tgtqr_lib.market.synthetic import SyntheticSource
 
     start = parse_time(options.start or SYNTHETIC_START)
@@ -106,4 +108,6 @@ def synthetic(options: argparse.Namespace, strategy: Strategy, parameters: dict[
     if not len(rows):
         raise DataError(f"{source.name}: no candle from {options.start} to {options.end}")
     columns = (rows[name] for name in ("open_ms", *Candles.COLUMNS))
-    return Candles(options.symbol, source.price_decimals(options.symbol), *columns, options.market)
+    decimals = source.price_decimals(options.symbol)
+    candles = Candles(options.symbol, decimals, *columns, options.market)
+    return made_up.history(source, candles, strategy.needs)

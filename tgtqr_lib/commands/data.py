@@ -1,4 +1,4 @@
-"""Market data in data/candles and data/funding: fetch it from the exchange, import files, verify all of it.
+"""Market data in data/candles, data/funding and data/book: fetch it from the exchange, import files, verify all of it.
 
   tgtqr data fetch --from 2025-06-01                  one-minute candles of BTCUSDT and ETHUSDT, spot
   tgtqr data fetch --from 2025-01-01 --to 2025-07-01 --market linear --funding --mark
@@ -25,6 +25,7 @@ from tgtqr_lib.home import Home
 from tgtqr_lib.market.series_id import SYMBOL
 
 if TYPE_CHECKING:
+    from tgtqr_lib.market.book_lake import BookLake
     from tgtqr_lib.market.candles import Lake
     from tgtqr_lib.market.funding_lake import FundingLake
 
@@ -91,14 +92,15 @@ def _action(actions: argparse._SubParsersAction, name: str, text: str) -> argpar
 
 
 def run(options: argparse.Namespace) -> int:
+    from tgtqr_lib.market.book_lake import BookLake
     from tgtqr_lib.market.candles import Lake
     from tgtqr_lib.market.funding_lake import FundingLake
 
     home = Home.find(options.home)
     make_folders(home)
-    lake, funding = Lake(home.candles), FundingLake(home.data / "funding")
+    lake, funding = Lake(home.candles), FundingLake(home.funding)
     if options.what == "verify":
-        return _verify(lake, funding, options)
+        return _verify(lake, funding, BookLake(home.book), options)
     if options.what == "fetch":
         return _fetch(home, lake, funding, options)
     return _import(lake, funding, options)
@@ -190,8 +192,8 @@ def _told(report, options: argparse.Namespace):
     return report
 
 
-def _verify(lake: Lake, funding: FundingLake, options: argparse.Namespace) -> int:
-    report = lake.verify() + funding.verify()
+def _verify(lake: Lake, funding: FundingLake, book: BookLake, options: argparse.Namespace) -> int:
+    report = lake.verify() + funding.verify() + book.verify()
     if options.json:
         print_json(report.as_dict())
     else:

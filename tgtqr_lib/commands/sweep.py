@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         raise DomainError(f"{path}: is no ordinary file; expected the name of one to write")
     plan = history.plan_of(options, {})
     limits, spread = history.limits_of(options), history.spread_of(options)
-    bars = history.bars_of(options)
+    bars = history.with_needs(options, history.bars_of(options), strategy)
     needed = _fewest_minutes(strategy, plan, grid)
     history.long_enough(bars, needed)
     funding = history.funding_of(options, bars)

@@ -11,10 +11,24 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+import numpy as np
+
 from tgtqr_lib.clock import MINUTE, from_ms, to_ms
-from tgtqr_lib.domain import MINUTE_MS, Candles, DataError, Instrument, Level, Problem, Quote
+from tgtqr_lib.domain import (
+    MINUTE_MS,
+    Candles,
+    DataError,
+    Funding,
+    Instrument,
+    Level,
+    Problem,
+    Quote,
+)
 from tgtqr_lib.market.client import Client
+from tgtqr_lib.market.funding_lake import RATE_DECIMALS, intervals_of
+from tgtqr_lib.market.history import ExchangeHistory
 from tgtqr_lib.market.klines import order_problem, row_problem, to_candles
+from tgtqr_lib.signals.settled import EIGHT_HOURS, WEEK_MS, frozen_funding
 
 CATEGORY = "spot"  # never left out: Bybit's default is linear, which shares the symbol strings
 KLINE_LIMIT = 1000
@@ -131,6 +145,24 @@ class Exchange(Client):
             asks=_levels(symbol, book["a"]),
             last=_decimal(symbol, "last price", last),
         )
+
+    def funding(self, symbol: str, boundary: datetime) -> Funding:
+        """The settlements of its perpetual that a tick at `boundary` knows: those before it, of a week and
+        one interval. None of them is an empty `Funding`."""
+        history = ExchangeHistory(self, "linear")
+        minutes = history.funding_interval(symbol)
+        end_ms = to_ms(boundary)
+        start_ms = (
+            end_ms - WEEK_MS - 2 * EIGHT_HOURS * MINUTE_MS
+        )  # one more, to tell the first interval
+        seen = history.funding(symbol, start_ms, end_ms)
+        times = [one.at_ms for one in seen]
+        columns = (
+            times,
+            [round(one.rate.scaleb(RATE_DECIMALS)) for one in seen],
+            intervals_of(times, np.empty(0, dtype=np.int64), minutes),
+        )
+        return frozen_funding(Funding(*(np.array(c, dtype=np.int64) for c in columns)), end_ms)
 
     def close_at(self, symbol: str, minute: datetime) -> Decimal | None:
         """The close of the minute that opened at `minute`, which must be over; None when missing."""

@@ -23,6 +23,7 @@ from tgtqr_lib.market.funding_lake import (
     RATE_DECIMALS,
     FundingLake,
     FundingRates,
+    intervals_of,
     settlement_grid,
 )
 from tgtqr_lib.market.gaps import Gap
@@ -123,7 +124,7 @@ def fetch_funding(
         for begin, stop in joined_runs(left, step_ms, PAGE * step_ms):
             found |= {one.at_ms: one for one in history.funding(symbol, begin, stop)}
     new = [found[at_ms] for at_ms in sorted(set(found) - set(there.at_ms[~foreign].tolist()))]
-    intervals = _intervals(new, there.at_ms, minutes)
+    intervals = intervals_of([one.at_ms for one in new], there.at_ms, minutes)
     rates = FundingRates.of(
         symbol,
         [one.at_ms for one in new],
@@ -308,20 +309,6 @@ def _by_month(first: int, last: int) -> Iterable[Run]:
         turn = int(month.astype("datetime64[ms]").astype(np.int64))
         yield first, min(turn, last)
         first = turn
-
-
-def _intervals(new: Sequence[Settlement], there: np.ndarray, minutes: int) -> list[int]:
-    """The interval that ended with each settlement: today's, or the longer one that its distance shows."""
-    times = np.union1d(there, [one.at_ms for one in new]).astype(np.int64)
-    before = dict(zip(times[1:].tolist(), times[:-1].tolist(), strict=True))
-    found = []
-    for one in new:
-        distance = (one.at_ms - before.get(one.at_ms, one.at_ms)) // MINUTE_MS
-        longer = distance in INTERVALS and distance > minutes
-        fits = one.at_ms % (distance * MINUTE_MS) == 0 if longer else False
-        shorter = [m for m in INTERVALS if one.at_ms % (m * MINUTE_MS) == 0 and m <= minutes]
-        found.append(distance if fits else max(shorter, default=minutes))
-    return found
 
 
 def _covered(intervals: np.ndarray, at_ms: np.ndarray, minutes: int) -> np.ndarray:

@@ -7,7 +7,7 @@ one, as the exchange had it then) and source. Checksums, replacing and crashes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,15 @@ from typing import Any
 import numpy as np
 
 from tgtqr_lib.clock import from_ms, iso, to_ms
-from tgtqr_lib.domain import MINUTE_MS, Damaged, DataError, DomainError, Problem, StoreError
+from tgtqr_lib.domain import (
+    MINUTE_MS,
+    Damaged,
+    DataError,
+    DomainError,
+    Funding,
+    Problem,
+    StoreError,
+)
 from tgtqr_lib.market import duck, gaps, lake_check, sealed
 from tgtqr_lib.market.gaps import Gap
 from tgtqr_lib.market.reports import FundingSeries, FundingWrite, LakeReport
@@ -66,6 +74,11 @@ class FundingRates:
 
     def __len__(self) -> int:
         return len(self.at_ms)
+
+    @property
+    def funding(self) -> Funding:
+        """As a strategy reads it, wherever it came from."""
+        return Funding(self.at_ms, self.units, self.minutes)
 
     def __getitem__(self, rows: Any) -> FundingRates:
         columns = (getattr(self, name)[rows] for name in (*FIELDS, "source"))
@@ -199,6 +212,24 @@ def settlement_grid(start_ms: int, end_ms: int, minutes: int) -> np.ndarray:
     """The settlements of [start_ms, end_ms) at an interval: its whole multiples since midnight."""
     step = minutes * MINUTE_MS
     return np.arange(-(-start_ms // step) * step, end_ms, step, dtype=np.int64)
+
+
+def intervals_of(new: Sequence[int], there: np.ndarray, minutes: int) -> list[int]:
+    """The interval that ended with each settlement: today's, or the longer one that its distance shows.
+
+    new      times to tell it for, ms; `there` others that are known
+    minutes  today's
+    """
+    times = np.union1d(there, new).astype(np.int64)
+    before = dict(zip(times[1:].tolist(), times[:-1].tolist(), strict=True))
+    found = []
+    for at_ms in new:
+        distance = (at_ms - before.get(at_ms, at_ms)) // MINUTE_MS
+        longer = distance in INTERVALS and distance > minutes
+        fits = at_ms % (distance * MINUTE_MS) == 0 if longer else False
+        shorter = [m for m in INTERVALS if at_ms % (m * MINUTE_MS) == 0 and m <= minutes]
+        found.append(distance if fits else max(shorter, default=minutes))
+    return found
 
 
 def _entries(folder: Path) -> list[Path]:

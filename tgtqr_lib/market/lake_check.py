@@ -44,11 +44,11 @@ def check(root: Path, cursor: DuckDBPyConnection) -> LakeReport:
     """
     problems: list[Problem] = []
     series: list[Series] = []
-    for market in sorted(_entries(root)):
+    for market in sorted(entries(root)):
         if FOLDER.fullmatch(market.name) is None or not market.is_dir():
             problems.append(stray(market))
             continue
-        for folder in sorted(_entries(market)):
+        for folder in sorted(entries(market)):
             name = SeriesId.of_folder(folder) if folder.is_dir() else None
             if name is None:
                 problems.append(stray(folder))
@@ -60,7 +60,7 @@ def check(root: Path, cursor: DuckDBPyConnection) -> LakeReport:
     return LakeReport(tuple(problems), tuple(series))
 
 
-def _entries(folder: Path) -> list[Path]:
+def entries(folder: Path) -> list[Path]:
     return list(folder.iterdir()) if folder.is_dir() else []
 
 

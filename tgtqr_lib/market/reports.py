@@ -249,11 +249,31 @@ class FundingSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class BookSeries:
+    """The figures of the recorded looks at one order book; `ticks` of them were taken by ticks."""
+
+    market: str
+    symbol: str
+    rows: int
+    first: datetime
+    last: datetime
+    missing: int
+    ticks: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.symbol} {self.market} book: {self.rows:,} looks, {self.first:%Y-%m-%d %H:%M} to "
+            f"{self.last:%Y-%m-%d %H:%M} UTC, {self.missing:,} minutes without one, "
+            f"{_count(self.ticks, 'look')} by ticks."
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class LakeReport:
     """What a look at every file of the lake found: problems, and the figures of each series."""
 
     problems: tuple[Problem, ...]
-    series: tuple[Series | FundingSeries, ...]
+    series: tuple[Series | FundingSeries | BookSeries, ...]
 
     def __add__(self, other: LakeReport) -> LakeReport:
         return LakeReport(self.problems + other.problems, self.series + other.series)

@@ -13,7 +13,18 @@ import numpy as np
 
 from tgtqr_lib.backtest.bars import Bars
 from tgtqr_lib.clock import MINUTE, from_ms, iso, to_ms
-from tgtqr_lib.domain import MAX_DECIMALS, MINUTE_MS, QUOTE_UNREADABLE, Candles, Inputs, Problem
+from tgtqr_lib.domain import (
+    MAX_DECIMALS,
+    MINUTE_MS,
+    QUOTE_UNREADABLE,
+    BookFeatures,
+    BookHistory,
+    Candles,
+    Funding,
+    History,
+    Inputs,
+    Problem,
+)
 from tgtqr_lib.freeze import MARGIN
 from tgtqr_lib.market.candles import Lake
 from tgtqr_lib.parity.findings import Evidence
@@ -46,6 +57,8 @@ class Past:
 
     def __init__(self, lake: Lake, symbols: Sequence[str], start: datetime, end: datetime) -> None:
         self.known: dict[str, dict[int, Known]] = {}
+        self.funding: dict[str, dict[int, tuple[int, int]]] = {}  # settlement -> rate, minutes
+        self.book: dict[str, dict[int, BookFeatures]] = {}  # boundary -> look
         self.decimals: dict[str, int] = {}
         for symbol in symbols:
             candles = lake.read(symbol, start, end)
@@ -58,6 +71,13 @@ class Past:
             known = self.known.setdefault(view.symbol, {})
             finest = self.decimals.get(view.symbol, 0)
             self.decimals[view.symbol] = max(finest, view.candles.decimals)
+            if view.funding is not None:
+                columns = (view.funding.at_ms, view.funding.units, view.funding.minutes)
+                rows = zip(*(column.tolist() for column in columns), strict=True)
+                own = self.funding.setdefault(view.symbol, {})
+                own.update((at, (units, minutes)) for at, units, minutes in rows)
+            if view.book is not None:
+                self.book.setdefault(view.symbol, {})[to_ms(inputs.boundary)] = view.book
             for ms, row in rows_of(view.candles).items():
                 if ms not in known or known[ms].source != LAKE:
                     known[ms] = Known(row, f"tick {inputs.tick_id}")
@@ -65,7 +85,13 @@ class Past:
     def bars(self, symbol: str) -> Bars:
         """The minutes of `symbol` as a backtest reads them."""
         rows = {ms: one.row for ms, one in sorted(self.known.get(symbol, {}).items())}
-        return Bars.of(candles_of(symbol, rows, self.decimals.get(symbol, 0)))
+        candles = candles_of(symbol, rows, self.decimals.get(symbol, 0))
+        settled = sorted(self.funding.get(symbol, {}).items())
+        columns = zip(*((at, *figures) for at, figures in settled), strict=True)
+        funding = Funding(*map(np.array, columns)) if settled else None
+        looks = sorted(self.book.get(symbol, {}).items())
+        book = BookHistory.of(looks) if looks else None
+        return Bars.of(History(candles, funding, book))
 
     def ends(self, symbol: str) -> int:
         """The open of the newest known minute of `symbol`, ms; 0 without one."""

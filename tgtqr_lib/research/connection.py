@@ -44,7 +44,7 @@ def connect(home: Home | str | os.PathLike[str] | None = None) -> DuckDBPyConnec
     con = duck.connect()
     con.execute("SET TimeZone = 'UTC'")
     _make_view(con, "candles", list(_candle_series(home.candles)))
-    _make_view(con, "funding", list(_funding_series(home.data / "funding")))
+    _make_view(con, "funding", list(_funding_series(home.funding)))
     con.execute("CREATE SCHEMA snapshot")
     *events, marks = _ledger_rows(home.ledger)
     for name, rows in zip(("ticks", "decisions", "fills"), events, strict=True):

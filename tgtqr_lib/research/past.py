@@ -113,7 +113,7 @@ def _recorded(lake: Lake, home: Home, newest: Candles, days: int) -> Past:
     source = "from " + ", ".join(name for name, _ in origins)
     funding: dict[str, Any] = {}
     if market == "linear":
-        rates = FundingLake(home.data / "funding").read(symbol, start, end)
+        rates = FundingLake(home.funding).read(symbol, start, end)
         funding = {symbol: rates} if len(rates) else {}
         source += "" if funding else "; no funding is in the lake, so none is paid"
     return Past(candles, source, False, funding)

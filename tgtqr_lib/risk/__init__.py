@@ -9,6 +9,8 @@ from tgtqr_lib.risk import (
     client_id,
     clock_offset,
     daily_budget,
+    data_book,
+    data_funding,
     data_gap,
     data_invalid,
     data_jump,
@@ -30,6 +32,7 @@ from tgtqr_lib.risk import (
     symbol_known,
     total_budget,
 )
+from tgtqr_lib.strategies import strategy_named
 
 Rule = Callable[[Order | NoOrder, Inputs, Limits], Verdict]
 
@@ -59,6 +62,12 @@ RULES: dict[str, Rule] = {
     total_budget.CODE: total_budget.check,
 }
 
+# what a strategy needs -> its rule, which runs for such strategies alone, after all others
+NEED_RULES: dict[str, tuple[str, Rule]] = {
+    "book": (data_book.CODE, data_book.check),
+    "funding": (data_funding.CODE, data_funding.check),
+}
+
 STOPPED_RULES = frozenset({gate_stopped.CODE})
 REDUCING_RULES = frozenset(
     {ledger_witness.CODE, disk_space.CODE, clock_offset.CODE, monitor_lease.CODE}
@@ -70,8 +79,9 @@ SIGNAL_RULES = DATA_RULES - {data_stale.CODE}
 
 
 def review(order: Order | NoOrder, inputs: Inputs) -> tuple[Verdict, ...]:
-    """Every rule's verdict on `order`, in the order of `RULES`."""
-    return tuple(check(order, inputs, inputs.limits) for check in RULES.values())
+    """Every rule's verdict on `order`, in the order of `RULES`; then those of what the strategy needs."""
+    needed = (NEED_RULES[need][1] for need in strategy_named(inputs.plan.strategy).needs)
+    return tuple(check(order, inputs, inputs.limits) for check in (*RULES.values(), *needed))
 
 
 def approved(verdicts: Sequence[Verdict]) -> bool:

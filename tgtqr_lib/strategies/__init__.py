@@ -6,17 +6,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tgtqr_lib.domain import DomainError, Plan
-from tgtqr_lib.strategies import ma_trend
-from tgtqr_lib.strategies.strategy import Parameter, Strategy
+from tgtqr_lib.strategies import (
+    buy_and_hold,
+    flat,
+    funding_carry_paper,
+    ma_trend,
+    ma_trend_filtered,
+)
+from tgtqr_lib.strategies.strategy import Parameter, Strategy, Told
 
 STRATEGIES: dict[str, Strategy] = {
     "ma_trend": ma_trend.STRATEGY,
+    "ma_trend_filtered": ma_trend_filtered.STRATEGY,
+    "funding_carry_paper": funding_carry_paper.STRATEGY,
+    "buy_and_hold": buy_and_hold.STRATEGY,
+    "flat": flat.STRATEGY,
 }
 
 __all__ = [
     "STRATEGIES",
     "Parameter",
     "Strategy",
+    "Told",
     "minutes_needed",
     "registered",
     "strategy_named",

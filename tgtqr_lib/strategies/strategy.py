@@ -36,6 +36,17 @@ class MeanBand:
     band_bps: str
 
 
+NEEDS = ("book", "funding")  # what can be frozen with a tick beside candles and quote
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Why a strategy says what it says at the last candle: for a hold the code of its reason, and a sentence."""
+
+    code: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Strategy:
     """A named strategy.
@@ -44,19 +55,32 @@ class Strategy:
                 t-lookback+1..t only
     lookback    (**parameters) -> minutes that one row needs
     reference   (history, **parameters) -> the price in steps that the last close is compared with,
-                exact; None when the history is too short
+                exact; None when the history is too short. A strategy that compares with no price has none
     parameters  name -> Parameter
     fast        the shape of `targets`, when it is one that a backtest can compute quickly; it never
                 changes a result
+    needs       "book", "funding": what it reads beside closes; where that is absent it is never long
+    explain     (history, **parameters) -> Told of the last row, or None where the usual sentence about
+                close and reference says it all
+    never_long  whether it is flat on purpose, as a yardstick
     """
 
     name: str
     text: str
     targets: Callable[..., np.ndarray]
     lookback: Callable[..., int]
-    reference: Callable[..., Fraction | None]
+    reference: Callable[..., Fraction | None] | None
     parameters: Mapping[str, Parameter]
     fast: MeanBand | None = None
+    needs: tuple[str, ...] = ()
+    explain: Callable[..., Told | None] | None = None
+    never_long: bool = False
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.needs) - set(NEEDS)):
+            raise DomainError(
+                f"strategy {self.name}: needs {unknown[0]!r}; expected some of {', '.join(NEEDS)}"
+            )
 
     def __call__(self, history: History, **parameters: int) -> np.ndarray:
         """The targets of every row of `history` for checked `parameters`."""

@@ -13,7 +13,17 @@ from tgtqr_lib.backtest.bars import Bars
 from tgtqr_lib.backtest.crossings import TICK_MS
 from tgtqr_lib.backtest.probes.ticks import Ticks, ticks_of
 from tgtqr_lib.clock import from_ms, iso
-from tgtqr_lib.domain import MINUTE_MS, Candles, DataError, DomainError, History, Plan
+from tgtqr_lib.domain import (
+    ABSENT,
+    MINUTE_MS,
+    BookHistory,
+    Candles,
+    DataError,
+    DomainError,
+    Funding,
+    History,
+    Plan,
+)
 from tgtqr_lib.limits import COLLAR_BPS, ORDER_TARGET_USDT
 from tgtqr_lib.strategies import Strategy
 
@@ -33,19 +43,31 @@ class Case:
     sets     the parameters asked about, then each at the ends of its range as far as the history is long
              enough for the lookback
     candles  the newest part of the given history, with three gaps and a stretch without a move made in it
+    funding, book  what was given beside the candles, for a strategy that reads it
     """
 
     strategy: Strategy
     sets: tuple[Params, ...]
     candles: Candles
+    funding: Funding | None = None
+    book: BookHistory | None = None
 
     @classmethod
     def of(cls, strategy: Strategy, candles: Any, parameters: Mapping[str, int]) -> Case:
-        """The case for `candles` (`Candles` or `Bars` of one symbol).
+        """The case for `candles` (`Candles`, `Bars` or a `History` of one symbol).
 
-        Raises `DomainError` for parameters or a lookback that cannot be, `DataError` for too few minutes.
+        Raises `DomainError` for parameters or a lookback that cannot be, `DataError` for too few minutes, or
+        without the funding or the book that the strategy reads.
         """
-        given = candles if isinstance(candles, Candles) else Bars.of(candles).candles()
+        beside = Bars.of(candles)
+        given = candles.candles if isinstance(candles, History) else candles
+        given = given if isinstance(given, Candles) else beside.candles()
+        for need in strategy.needs:
+            if getattr(beside, need) is None:
+                raise DataError(
+                    f"{given.symbol}: strategy {strategy.name} reads {need}, and none was given; "
+                    "expected a History with it"
+                )
         params = strategy.checked(parameters)
         need, least = need_of(strategy, params), least_minutes(strategy, params)
         if len(given) < least:
@@ -59,7 +81,7 @@ class Case:
         for other in extremes(strategy, params):
             if 2 * need_of(strategy, other) <= len(seen):
                 sets.append(other)
-        return cls(strategy, tuple(sets), _rough(seen, need))
+        return cls(strategy, tuple(sets), _rough(seen, need), beside.funding, beside.book)
 
     @property
     def params(self) -> Params:
@@ -74,8 +96,39 @@ class Case:
         return need_of(self.strategy, params)
 
     def targets(self, candles: Candles, params: Params) -> np.ndarray:
-        """What the strategy says of `candles`, unchecked."""
-        return self.strategy.targets(History(candles), **params)
+        """What the strategy says of `candles` with all that is beside them, unchecked."""
+        return self.strategy.targets(self.history(candles), **params)
+
+    def history(self, candles: Candles) -> History:
+        return History(candles, self.funding, self.book)
+
+    def known(self, candles: Candles, params: Params) -> np.ndarray:
+        """What it says of `candles` when what is beside them ends where their last candle closes."""
+        end = int(candles.open_ms[-1]) + MINUTE_MS
+        return self.strategy.targets(self._beside(candles, end, False), **params)
+
+    def otherwise(self, candles: Candles, end_ms: int, params: Params) -> np.ndarray:
+        """What it says of `candles` when what came beside them after `end_ms` was something else."""
+        return self.strategy.targets(self._beside(candles, end_ms, True), **params)
+
+    def _beside(self, candles: Candles, end_ms: int, wild: bool) -> History:
+        funding, book = self.funding, self.book
+        if funding is not None:
+            # the settlement of the very close is not known yet
+            later = funding.at_ms >= end_ms
+            other = Funding(
+                funding.at_ms, np.where(later, -7 * funding.units, funding.units), funding.minutes
+            )
+            funding = other if wild else funding[~later]
+        if book is not None:
+            later = book.at_ms > end_ms
+            kept = slice(None) if wild else ~later
+            columns = {
+                name: np.where(later & (column != ABSENT), -column, column)[kept]
+                for name, column in book.columns.items()
+            }
+            book = BookHistory(book.at_ms[kept], columns)
+        return History(candles, funding, book)
 
     @cached_property
     def ticked(self) -> Candles:
@@ -85,7 +138,7 @@ class Case:
     @cached_property
     def ticks(self) -> Ticks:
         """The ticks of `ticked`, decided and filled by the code of a tick."""
-        return ticks_of(self.ticked, self.plan)
+        return ticks_of(self.history(self.ticked), self.plan)
 
     @cached_property
     def longer(self) -> Candles:

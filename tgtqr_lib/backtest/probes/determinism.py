@@ -16,18 +16,17 @@ import numpy as np
 
 from tgtqr_lib.backtest.probes.case import Case, counted, named, word
 from tgtqr_lib.backtest.probes.findings import Failed
-from tgtqr_lib.domain import Candles
+from tgtqr_lib.domain import Candles, History
 
 TIMEOUT_S = 120
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 ELSEWHERE = (("1", "1", "UTC"), ("2", "2", "Pacific/Kiritimati"))  # hash seed, threads, time zone
 CODE = """
 import os, pickle, sys
-from tgtqr_lib.domain import History
 answer = os.dup(1)
 os.dup2(2, 1)  # what the strategy prints must not mix with the answer
-targets, candles, sets = pickle.load(sys.stdin.buffer)
-said = [targets(History(candles), **params) for params in sets]
+targets, history, sets = pickle.load(sys.stdin.buffer)
+said = [targets(history, **params) for params in sets]
 with os.fdopen(answer, "wb") as out:
     pickle.dump(said, out)
 """
@@ -44,7 +43,7 @@ def probe(case: Case) -> str:
         raise Failed("it changes the candles that it is given; expected them to be left alone")
     _compare(case, kept, again[::-1], "asked again")
     _compare(case, kept, first, "of the first answer, once others were asked for,")
-    asked = _packed(case.strategy.targets, case.candles, case.sets)
+    asked = _packed(case.strategy.targets, case.history(case.candles), case.sets)
     others = [_start(*terms) for terms in ELSEWHERE]
     answers = [_answer(other, asked) for other in others]
     for said in answers:
@@ -70,7 +69,7 @@ def _digest(candles: Candles) -> str:
     return hashlib.sha256(b"".join(columns)).hexdigest()
 
 
-def _packed(targets: Callable[..., np.ndarray], candles: Candles, sets: tuple) -> bytes:
+def _packed(targets: Callable[..., np.ndarray], history: History, sets: tuple) -> bytes:
     """What another process needs; functions of notebooks, tests and single files travel by value."""
     import cloudpickle
 
@@ -79,7 +78,7 @@ def _packed(targets: Callable[..., np.ndarray], candles: Candles, sets: tuple) -
     if by_value:
         cloudpickle.register_pickle_by_value(home)
     try:
-        return cloudpickle.dumps((targets, candles, sets))
+        return cloudpickle.dumps((targets, history, sets))
     except (pickle.PicklingError, TypeError) as error:
         raise Failed(f"targets cannot be sent to another process: {error}") from None
     finally:

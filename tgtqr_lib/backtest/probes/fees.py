@@ -43,8 +43,12 @@ class Paid:
 def probe(case: Case) -> str:
     rate = rate_on(from_ms(int(case.ticked.open_ms[-1])).date(), case.ticked.market)
     ticked = [_fee_of(paid, rate, "a tick") for paid in _of_ticks(case.ticks)]
-    found = run(case.ticked, case.plan, HARD)
+    found = run(case.history(case.ticked), case.plan, HARD)
     fees = [_fee_of(paid, rate, "run") for paid in _of_run(found)]
+    if not fees and not ticked and not (case.targets(case.ticked, case.params) == 1).any():
+        if found.fees_units:
+            raise Failed(f"run took {_usdt(found.fees_units)} of fees, and nothing was traded")
+        return f"never LONG in {len(case.ticked):,} minutes: nothing was traded, and no fee taken"
     if not fees and not ticked:
         raise NotJudged(
             f"no order was filled in {len(case.ticked):,} minutes; another stretch of history may help"

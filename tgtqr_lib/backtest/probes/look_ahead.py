@@ -6,6 +6,7 @@ import numpy as np
 
 from tgtqr_lib.backtest.probes.case import AHEAD, Case, Params, counted, joined, named, same, word
 from tgtqr_lib.backtest.probes.findings import Failed
+from tgtqr_lib.domain import MINUTE_MS
 
 WHOLE_CUTS = 8
 
@@ -25,11 +26,19 @@ def _one(case: Case, row: int, params: Params) -> None:
     """The target of `row` with nothing after it, and with two futures of an hour."""
     begin = max(row + 1 - case.need(params) - AHEAD, 0)
     past = case.candles[begin : row + 1]
-    alone = case.targets(past, params)[-1]
+    alone = case.known(past, params)[-1]
     futures = {
         "with the minutes after it": case.longer[row + 1 : row + 1 + AHEAD],
         "when wild prices follow": case.wild[row + 1 : row + 1 + AHEAD],
     }
+    if case.strategy.needs:
+        ended = int(past.open_ms[-1]) + MINUTE_MS
+        other = case.otherwise(past, ended, params)[-1]
+        if not same(alone, other):
+            raise Failed(
+                f"at {case.minute(row)}: {word(other)} when other funding or books follow, {word(alone)} "
+                f"without them{named(params)}"
+            )
     for when, future in futures.items():
         followed = case.targets(joined(past, future), params)[len(past) - 1]
         if not same(alone, followed):

@@ -107,6 +107,6 @@ def _fills_stay(case: Case) -> int:
 
 def _booked(case: Case, candles: Candles) -> tuple:
     """All that was traded, and the cash that is left."""
-    found = run(candles, case.plan, HARD)
+    found = run(case.history(candles), case.plan, HARD)
     held = [(one.symbol, one.quantity, one.entry_price, one.cost) for one in found.open_positions]
     return found.table.tolist(), found.cash_units, held

@@ -31,7 +31,7 @@ WORDS = {LONG: "LONG", FLAT: "FLAT"}  # whatever else there is holds
 def probe(case: Case) -> str:
     _reads_what_a_backtest_has(case)
     _signals(case)
-    ticked, quick = case.ticks.outcome, run(case.ticked, case.plan, HARD)
+    ticked, quick = case.ticks.outcome, run(case.history(case.ticked), case.plan, HARD)
     _results(ticked, quick)
     return (
         f"{len(case.ticks.seen):,} ticks, {len(case.ticks.fills):,} fills and {len(quick.times_ms):,} "
@@ -63,7 +63,7 @@ def _reads_what_a_backtest_has(case: Case) -> None:
 
 def _signals(case: Case) -> None:
     """Each tick's signal against the backtest's for the same quarter hour."""
-    bars = Bars.of(case.ticked)
+    bars = Bars.of(case.history(case.ticked))
     said = signals(bars, case.strategy, case.params)[None, :]
     has = np.ones(said.shape, dtype=bool)
     kernel.doubt_strays(bars.open_ms, bars.open[None, :], bars.close[None, :], has, said)

@@ -19,6 +19,8 @@ BPS = 10_000
 
 
 def probe(case: Case) -> str:
+    if case.strategy.reference is None:
+        return "it compares the close with no price"
     compared = 0
     for params in case.sets:
         need, said = case.need(params), case.targets(case.candles, params)
@@ -36,7 +38,7 @@ def probe(case: Case) -> str:
 
 def _reference(case: Case, row: int, need: int, params: Params) -> Fraction:
     window = case.candles[row + 1 - need : row + 1]
-    found = case.strategy.reference(History(window), **params)
+    found = case.strategy.reference(case.history(window), **params)
     if isinstance(found, bool) or not isinstance(found, (int, Fraction)) or found <= 0:
         raise Failed(
             f"at {case.minute(row)} reference is {found!r}{named(params)} though all of its {need:,} "

@@ -12,7 +12,7 @@ from tgtqr_lib.backtest.result import Result
 from tgtqr_lib.backtest.run import NO_FUNDING
 from tgtqr_lib.backtest.terms import SPREAD_BPS, Setting
 from tgtqr_lib.decide import decide
-from tgtqr_lib.domain import Candles, Decision, Fill, Inputs, Plan
+from tgtqr_lib.domain import Candles, Decision, Fill, History, Inputs, Plan
 from tgtqr_lib.limits import HARD, INITIAL_EQUITY
 
 
@@ -39,7 +39,7 @@ class Ticks(_Replay):
         super().book(filled, at, price, kind)
 
 
-def ticks_of(candles: Candles, plan: Plan) -> Ticks:
+def ticks_of(candles: Candles | History, plan: Plan) -> Ticks:
     """The ticks of `plan` over `candles` within the hard limits."""
     series = series_of(candles)
     setting = Setting.of(series, plan, HARD, None, None, SPREAD_BPS, INITIAL_EQUITY)

@@ -14,7 +14,9 @@ def probe(case: Case) -> str:
             _check(case, case.targets(candles, params), len(candles), named(params))
     said = case.targets(case.candles, case.params)
     long, flat = int((said == 1).sum()), int((said == 0).sum())
-    if long == 0:
+    if long and case.strategy.never_long:
+        raise Failed(f"it says LONG at {long:,} minutes, though it is declared never to")
+    if long == 0 and not case.strategy.never_long:
         raise Failed(
             f"it says LONG at none of {len(said):,} minutes{named(case.params)}, so nothing is ever "
             "bought and nothing can be checked; another stretch of history may help"

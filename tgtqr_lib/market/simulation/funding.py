@@ -1,8 +1,7 @@
 """Funding rates of perpetuals: made of the premium as Bybit makes them.
 
-Bybit's formula: rate = P + clamp(I - P, -0.05 %, 0.05 %), where P is the average premium of the interval, each
-minute weighing one more than the one before it, and I = 0.01 % is the interest; held inside the symbol's bounds.
-Rates are whole numbers of 1e-8, as Bybit shows eight decimals.
+The formula is that of `signals.predicted_funding`, every 8 hours and held inside 0.375 %, for both symbols. Rates are
+whole numbers of 1e-8, as Bybit shows eight decimals.
 """
 
 from __future__ import annotations
@@ -16,15 +15,10 @@ import numpy as np
 
 from tgtqr_lib.domain import MINUTE_MS
 from tgtqr_lib.market.simulation.linear import Premium
+from tgtqr_lib.signals.predicted_funding import INTERVAL, rate_of
 
-INTERVAL_MIN = 480
+INTERVAL_MIN = INTERVAL
 INTERVAL_MS = INTERVAL_MIN * MINUTE_MS
-
-_ONE = 10**12  # premiums become whole numbers of 1e-12: sums of those are the same everywhere
-_INTEREST = _ONE // 10_000
-_DEAD_ZONE = _ONE // 2_000
-_BOUND = 3_750_000_000  # 0.375 %
-_RATE = _ONE // 10**8
 
 
 class Funding(Protocol):
@@ -65,13 +59,4 @@ class PremiumFunding:
     def _make_rate(self, symbol: str, end_ms: int, count: int) -> int:
         """By the premiums of `count` minutes before `end_ms`."""
         end = end_ms // MINUTE_MS
-        return rate_of(self._premiums[symbol](np.arange(end - count, end)))
-
-
-def rate_of(premiums: np.ndarray) -> int:
-    """The funding rate in 1e-8, half up, of an interval's premiums (n,), oldest first, fractions of the price."""
-    exact = np.rint(premiums * _ONE).astype(np.int64)
-    weights = np.arange(1, len(exact) + 1)
-    average = int(exact @ weights) // int(weights.sum())
-    rate = average + min(max(_INTEREST - average, -_DEAD_ZONE), _DEAD_ZONE)
-    return (min(max(rate, -_BOUND), _BOUND) + _RATE // 2) // _RATE
+        return rate_of(self._premiums[symbol](np.arange(end - count, end)), INTERVAL_MIN)
