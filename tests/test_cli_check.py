@@ -129,7 +129,7 @@ def test_a_strategy_with_a_fault_exits_5_and_names_it(capsys, walk, own, was, be
 @pytest.mark.parametrize(
     "words, code, sentence",
     [
-        (["nope"], 2, "strategy 'nope' is unknown; expected one of ['ma_trend']"),
+        (["nope"], 2, "strategy 'nope' is unknown; expected one of ['buy_and_hold', 'flat', "),
         (["no/such.py"], 2, "no/such.py: there is no such file"),
         (["ma_trend", "windoo=3"], 2, "unknown parameter 'windoo'"),
         (["ma_trend", "window=1"], 2, "window 1 is out of range; expected 2 to 1440"),

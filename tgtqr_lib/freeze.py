@@ -12,6 +12,7 @@ from tgtqr_lib.clock import MINUTE, iso, to_ms
 from tgtqr_lib.desk import Desk, plan_of, situation
 from tgtqr_lib.domain import (
     FUNDING_UNREADABLE,
+    BrokerError,
     Candles,
     DataError,
     Inputs,
@@ -62,7 +63,7 @@ def _view(
     if "funding" in needs:
         try:
             funding = desk.exchange.funding(symbol, boundary)
-        except DataError as error:
+        except (DataError, BrokerError) as error:  # it must not hold up an exit
             problems.append(Problem(FUNDING_UNREADABLE, str(error)))
     book = features(quote) if quote is not None and "book" in needs else None
     for problem in problems:

@@ -20,10 +20,11 @@ from tests.builders import (
     limits,
     no_order,
 )
-from tgtqr_lib.domain import Problem, Verdict
+from tgtqr_lib.domain import Plan, Problem, Verdict
 from tgtqr_lib.risk import (
     DATA_RULES,
     GATE_RULES,
+    NEED_RULES,
     REDUCING_RULES,
     RULES,
     STOPPED_RULES,
@@ -53,8 +54,19 @@ def test_every_rule_file_is_registered_under_its_own_code():
     files = {path.stem for path in folder.glob("*.py")} - helpers
     for name in files:
         module = getattr(tgtqr_lib.risk, name)
-        assert RULES[module.CODE] is module.check, f"risk/{name}.py is not in RULES"
-    assert len(files) == len(RULES)
+        known = RULES | dict(NEED_RULES.values())
+        assert known[module.CODE] is module.check, f"risk/{name}.py is not in RULES or NEED_RULES"
+    assert len(files) == len(RULES) + len(NEED_RULES)
+
+
+def test_what_a_strategy_needs_is_asked_of_that_strategy_alone():
+    def codes(strategy):
+        plan = Plan(strategy, {}, Decimal("0.95"), 100)
+        return [one.code for one in review(no_order(), inputs(a_view(), plan=plan))]
+
+    assert codes("ma_trend") == list(RULES)
+    assert codes("ma_trend_filtered") == [*RULES, "DATA_BOOK", "DATA_FUNDING"]
+    assert codes("funding_carry_paper") == [*RULES, "DATA_FUNDING"]
 
 
 def test_reasons_come_from_the_gate_first_then_from_data_then_from_money():

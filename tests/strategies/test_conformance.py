@@ -8,10 +8,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.builders import candles
-from tgtqr_lib.domain import Candles, DomainError, History
+from tgtqr_lib.domain import BookHistory, Candles, DomainError, Funding, History
+from tgtqr_lib.signals.settled import frozen_funding
 from tgtqr_lib.strategies import STRATEGIES, strategy_named
 
+DAY_MS, EIGHT_HOURS_MS = 86_400_000, 28_800_000
+
 NAMES = sorted(STRATEGIES)
+
+
+def beside(seen: Candles, needs) -> History:
+    """`seen` with settlements for weeks before and after, and a look at the book in nine minutes of ten."""
+    first, last = int(seen.open_ms[0]), int(seen.open_ms[-1])
+    begin = (first - 9 * DAY_MS) // EIGHT_HOURS_MS * EIGHT_HOURS_MS
+    at = np.arange(begin, last + DAY_MS, EIGHT_HOURS_MS)
+    # in whole numbers of the day, so that the same minute knows the same whatever is cut away
+    rates = 10_000 * (at // EIGHT_HOURS_MS * 37 % 300)
+    funding = Funding(at, rates, np.full(len(at), 480)) if "funding" in needs else None
+    minutes = np.arange(first, last + 2 * 60_000, 60_000)
+    minutes = minutes[minutes // 60_000 % 10 != 3]
+    said = minutes // 60_000 * 7919 % 2_000_001 - 1_000_000
+    columns = {name: np.abs(said) + 1 for name in BookHistory.NAMES}
+    columns |= {f"imbalance_{depth}": said for depth in (1, 5, 25)}
+    book = BookHistory(minutes, columns) if "book" in needs else None
+    return History(seen, funding, book)
+
+
+def told(name: str, seen: Candles, whole: Candles | None = None, **parameters) -> np.ndarray:
+    """What the strategy says of `seen`, with what lies beside `whole`."""
+    strategy = STRATEGIES[name]
+    known = beside(seen if whole is None else whole, strategy.needs)
+    return strategy(History(seen, known.funding, known.book), **parameters)
 
 
 @st.composite
@@ -48,7 +75,7 @@ def test_a_strategy_says_what_it_is(name):
 @given(data=st.data(), seen=candle_series())
 def test_targets_are_one_float_a_row_of_long_flat_or_hold(name, data, seen):
     strategy = STRATEGIES[name]
-    targets = strategy(History(seen), **data.draw(parameters_of(strategy)))
+    targets = told(name, seen, **data.draw(parameters_of(strategy)))
     assert targets.shape == (len(seen),) and targets.dtype == np.float64
     assert set(targets[~np.isnan(targets)]) <= {0.0, 1.0}
 
@@ -60,8 +87,10 @@ def test_a_row_does_not_change_when_the_future_is_cut_off(name, data, seen):
     strategy = STRATEGIES[name]
     parameters = data.draw(parameters_of(strategy))
     cut = data.draw(st.integers(1, len(seen)))
-    whole = strategy(History(seen), **parameters)
-    np.testing.assert_array_equal(strategy(History(seen).head(cut), **parameters), whole[:cut])
+    whole = told(name, seen, **parameters)
+    np.testing.assert_array_equal(told(name, seen.head(cut), seen, **parameters), whole[:cut])
+    # nor when what lies beside ends there too
+    np.testing.assert_array_equal(told(name, seen.head(cut), **parameters), whole[:cut])
 
 
 def followed_by(past: Candles, closes) -> Candles:
@@ -80,9 +109,9 @@ def test_a_row_does_not_change_whatever_follows(name, future):
     strategy = STRATEGIES[name]
     rng = np.random.default_rng(7)
     past = candles([int(c) for c in 100_000 + rng.integers(-9, 10, 400)], decimals=0)
-    before = strategy(History(past))
-    after = strategy(History(followed_by(past, [future] * 120)))
-    assert (~np.isnan(before)).sum() > 100
+    before = told(name, past)
+    after = told(name, followed_by(past, [future] * 120))
+    assert strategy.needs == ("funding",) or (~np.isnan(before)).sum() > 100
     np.testing.assert_array_equal(after[: len(past)], before)
 
 
@@ -95,8 +124,8 @@ def test_a_row_needs_its_lookback_and_nothing_before(name, data, seen):
     need = strategy.lookback(**strategy.checked(parameters))
     assert isinstance(need, int) and need >= 1
     row = data.draw(st.integers(0, len(seen) - 1))
-    whole = strategy(History(seen), **parameters)
-    alone = strategy(History(seen[max(row + 1 - need, 0) : row + 1]), **parameters)
+    whole = told(name, seen, **parameters)
+    alone = told(name, seen[max(row + 1 - need, 0) : row + 1], seen, **parameters)
     np.testing.assert_array_equal(alone[-1], whole[row])
 
 
@@ -107,24 +136,75 @@ def test_every_row_of_a_long_history_equals_the_tick_that_sees_only_its_lookback
     rng = np.random.default_rng(11)
     closes = 100_000 + np.cumsum(rng.integers(-3, 4, 4_000))
     seen = candles([int(c) for c in closes], decimals=0, missing=[500, 501, 1_700, 3_333])
-    history = History(seen)
+    history = beside(seen, strategy.needs)
     need = strategy.lookback(**strategy.checked({}))
-    # when a backtest reads all rows, and a tick every one with its lookback alone
+    # when a backtest reads all rows, and a tick every one with its lookback, week and look alone
     whole = strategy(history)
-    ticks = [strategy(History(seen[: row + 1].tail(need)))[-1] for row in range(len(seen))]
+    rows = range(len(seen)) if not strategy.needs else range(0, len(seen), 7)
+    ticks = [strategy(as_a_tick_sees(history, row, need))[-1] for row in rows]
     # then they agree to the last bit, and both sides of the market occur
-    np.testing.assert_array_equal(ticks, whole)
-    assert (whole == 1).sum() > 500 and (whole == 0).sum() > 500
+    np.testing.assert_array_equal(ticks, whole[list(rows)])
+    if name in ("ma_trend", "ma_trend_filtered"):
+        assert (whole == 1).sum() > 300 and (whole == 0).sum() > 500
+
+
+def as_a_tick_sees(history: History, row: int, need: int) -> History:
+    seen = history.candles[: row + 1].tail(need)
+    closed = int(seen.open_ms[-1]) + 60_000
+    funding = history.funding and frozen_funding(history.funding, closed)
+    look = None if history.book is None else history.book.row(closed)
+    book = None
+    if look is not None:
+        columns = {n: column[look : look + 1] for n, column in history.book.columns.items()}
+        book = BookHistory(history.book.at_ms[look : look + 1], columns)
+    return History(seen, funding, book)
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if STRATEGIES[n].needs])
+def test_without_what_it_needs_a_strategy_is_never_long(name):
+    strategy = STRATEGIES[name]
+    seen = candles([100_000 + row for row in range(300)], decimals=0)
+    whole = beside(seen, strategy.needs)
+    assert not (strategy(History(seen)) == 1).any()
+    for need in strategy.needs:
+        lacking = History(
+            seen, *(None if need == part else getattr(whole, part) for part in ("funding", "book"))
+        )
+        assert not (strategy(lacking) == 1).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_it_tells_of_the_last_minute_is_a_sentence_that_names_its_word(name):
+    strategy = STRATEGIES[name]
+    for rows in range(70, 140, 7):
+        seen = candles([100_000 + (row * 7919) % 101 for row in range(rows)], decimals=0)
+        history = beside(seen, strategy.needs)
+        target = strategy(history)[-1]
+        said = strategy.explain(history, **strategy.checked({})) if strategy.explain else None
+        if strategy.reference is None:
+            assert said is not None
+        if said is not None:
+            word = "HOLD" if np.isnan(target) else "LONG" if target else "FLAT"
+            assert said.code.startswith("SIGNAL_")
+            assert word.lower() in said.text.lower()
+
+
+def test_a_yardstick_says_one_thing():
+    seen = candles([5, 9, 1], decimals=0)
+    np.testing.assert_array_equal(STRATEGIES["buy_and_hold"](History(seen)), [1, 1, 1])
+    np.testing.assert_array_equal(STRATEGIES["flat"](History(seen)), [0, 0, 0])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_history_shorter_than_the_lookback_holds(name):
     strategy = STRATEGIES[name]
     need = strategy.lookback(**strategy.checked({}))
-    rising = History(candles(range(1000, 1000 + need), decimals=0))
-    targets = strategy(rising)
+    rising = candles(range(1000, 1000 + need), decimals=0)
+    targets = told(name, rising)
     assert np.isnan(targets[: need - 1]).all()
-    assert strategy.reference(rising.head(need - 1), **strategy.checked({})) is None
+    if strategy.reference is not None:
+        short = History(rising.head(need - 1))
+        assert strategy.reference(short, **strategy.checked({})) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -132,22 +212,24 @@ def test_the_same_history_gives_the_same_targets_and_is_left_alone(name):
     strategy = STRATEGIES[name]
     seen = candles([100_000 + (row * 7919) % 101 for row in range(300)], decimals=0)
     before = seen.close.copy()
-    first = strategy(History(seen))
-    strategy(History(candles([5] * 100, decimals=0)))  # something else in between
-    np.testing.assert_array_equal(strategy(History(seen)), first)
+    history = beside(seen, strategy.needs)
+    first = strategy(history)
+    told(name, candles([5] * 100, decimals=0))  # something else in between
+    np.testing.assert_array_equal(strategy(history), first)
     np.testing.assert_array_equal(seen.close, before)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [n for n in NAMES if STRATEGIES[n].reference is not None])
 def test_the_reference_is_the_exact_price_the_last_close_is_compared_with(name):
     strategy = STRATEGIES[name]
-    history = History(candles([100_000 + (row * 7919) % 101 for row in range(300)], decimals=0))
+    seen = candles([100_000 + (row * 7919) % 101 for row in range(300)], decimals=0)
+    history = beside(seen, strategy.needs)
     parameters = strategy.checked({})
     reference = strategy.reference(history, **parameters)
     assert isinstance(reference, (int, Fraction))
     target = strategy(history)[-1]
     close = int(history.close_steps[-1])
-    assert target == (1.0 if close > reference else 0.0)
+    assert (np.isnan(target) and strategy.needs) or target == (1.0 if close > reference else 0.0)
 
 
 @pytest.mark.parametrize("name", NAMES)
