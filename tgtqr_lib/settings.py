@@ -27,7 +27,13 @@ from tgtqr_lib.limits import COLLAR_BPS, HARD, ORDER_TARGET_USDT, SYMBOLS
 PREFIX = "TGTQR_"
 # names with the prefix that are not settings: where the home lies, and where tests find recorded data
 NOT_SETTINGS = frozenset(
-    {"TGTQR_HOME", "TGTQR_RECORDED_DATA", "TGTQR_PASSWORD_HASH", "TGTQR_DASHBOARD_NOTEBOOK"}
+    {
+        "TGTQR_HOME",
+        "TGTQR_TRACEBACK",
+        "TGTQR_RECORDED_DATA",
+        "TGTQR_PASSWORD_HASH",
+        "TGTQR_DASHBOARD_NOTEBOOK",
+    }
 )
 
 

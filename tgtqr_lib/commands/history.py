@@ -123,33 +123,13 @@ def with_needs(options: argparse.Namespace, bars: Any, strategy: Strategy) -> An
         return bars
     from dataclasses import replace
 
-    from tgtqr_lib.clock import from_ms, iso
     from tgtqr_lib.domain import MINUTE_MS
-    from tgtqr_lib.market.book_lake import BookLake
-    from tgtqr_lib.market.funding_lake import FundingLake
-    from tgtqr_lib.signals.settled import EIGHT_HOURS, WEEK_MS
+    from tgtqr_lib.market import beside
 
-    home = Home.find(options.home)
-    first, end = int(bars.open_ms[0]), int(bars.open_ms[-1]) + 2 * MINUTE_MS
-    found: dict[str, Any] = {}
-    if "funding" in strategy.needs:
-        before = from_ms(first - WEEK_MS - EIGHT_HOURS * MINUTE_MS)
-        found["funding"] = FundingLake(home.funding).read(bars.symbol, before, from_ms(end)).funding
-    if "book" in strategy.needs:
-        found["book"] = BookLake(home.book).read(bars.symbol, from_ms(first), from_ms(end))
-    for need, rows in found.items():
-        if not len(rows):
-            raise DataError(
-                f"{strategy.name} reads {need}, and the lake has none of {bars.symbol} from "
-                f"{iso(from_ms(first))} to {iso(from_ms(end))}; {BRINGS[need]}"
-            )
-    return replace(bars, **found)
-
-
-BRINGS = {
-    "funding": "`tgtqr data fetch --funding` or `data import` brings some",
-    "book": "only minutes that a home recorded itself are there (setting record_book)",
-}
+    home, closed = Home.find(options.home), bars.open_ms + MINUTE_MS
+    return replace(
+        bars, **{need: beside.read(home, bars.symbol, need, closed) for need in strategy.needs}
+    )
 
 
 def long_enough(bars: Any, lookback: int) -> None:

@@ -5,38 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from tgtqr_lib.backtest import Result
 from tgtqr_lib.backtest.probes import Findings
 from tgtqr_lib.backtest.report import Table
-from tgtqr_lib.domain import History, Plan
+from tgtqr_lib.domain import Plan
 from tgtqr_lib.research.heatmap import Neighbours
 from tgtqr_lib.research.past import Past
 from tgtqr_lib.research.plans import SUMMARY, Answer, counted, money, plan, summary, tested
-from tgtqr_lib.strategies import Strategy, registered
-
-
-def _always(history: History) -> np.ndarray:
-    return np.ones(len(history))
-
-
-def _one_minute() -> int:
-    return 1
-
-
-def _last_close(history: History) -> int:
-    return int(history.close_steps[-1])
-
-
-BUY_AND_HOLD = Strategy(
-    name="buy_and_hold",
-    text="long always: one purchase, never sold, marked at the end",
-    targets=_always,
-    lookback=_one_minute,
-    reference=_last_close,
-    parameters={},
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +24,8 @@ class Compared:
     @classmethod
     def of(cls, past: Past, *plans: Plan) -> Compared:
         """The backtests of `plans`, and of buying once and holding; loss limits are off."""
-        with registered(BUY_AND_HOLD):
-            every = [*plans, plan(BUY_AND_HOLD)]
-            return cls(past, {one.strategy: tested(past, one) for one in every})
+        every = [*plans, plan("buy_and_hold")]
+        return cls(past, {one.strategy: tested(past, one) for one in every})
 
     @property
     def table(self) -> Table:

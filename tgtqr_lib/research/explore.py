@@ -196,7 +196,7 @@ class Explorer:
     def _begin(self) -> None:
         """The first pictures."""
         # what is compiled is loaded here, so that no picture has to wait for it
-        backtest.run(self._past().last(1).candles, plan_of(self.strategy.value), None)
+        backtest.run(self._past().last(1).candles, plan_of("ma_trend"), None)
         self._show(now=True)
 
     def _show(self, *, now: bool = False) -> None:
@@ -205,7 +205,7 @@ class Explorer:
         began = time.perf_counter()
         chosen = {name: slider.value for name, slider in self.sliders.items()}
         plan, limits = plan_of(strategy, **chosen), HARD if self.limits.value else None
-        result = backtest.run(past.candles, plan, limits, funding=past.funding)
+        result = backtest.run(past.seen(strategy), plan, limits, funding=past.funding)
         study = study_of(result)
         self._put("equity", drawing.equity(study).svg)
         self._put("costs", drawing.costs(study).svg)
@@ -231,9 +231,8 @@ class Explorer:
             took = time.perf_counter() - began
             if wanted():
                 self.found = near.found
-                small = (
-                    f"<p class='small'>{len(near.found):,} backtests in {took * 1000:,.0f} ms</p>"
-                )
+                tried = 0 if near.found is None else len(near.found)
+                small = f"<p class='small'>{tried:,} backtests in {took * 1000:,.0f} ms</p>"
                 self._put("map", near.sketch.svg + small)
                 self.parts["map"].remove_class("waits")
         except Exception as error:

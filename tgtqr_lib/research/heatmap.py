@@ -49,12 +49,12 @@ class Neighbours:
     """A chosen plan and the backtests around it.
 
     values  name -> values of the first two parameters; the others stay as they are
-    found   the sweep over them, the first name changing slowest
+    found   the sweep over them, the first name changing slowest; None without parameters
     """
 
     plan: Plan
     values: Mapping[str, tuple[int, ...]]
-    found: SweepResult
+    found: SweepResult | None
 
     @classmethod
     def of(cls, past: Past, plan: Plan, limits: Limits | None = None) -> Neighbours:
@@ -66,7 +66,10 @@ class Neighbours:
             name: near(plan.parameters[name], parameter, count)
             for (name, parameter), count in zip(strategy.parameters.items(), counts, strict=False)
         }
-        found = backtest.sweep(past.candles, plan, values, limits, funding=past.funding or None)
+        if not values:
+            return cls(plan, values, None)
+        seen, funding = past.seen(strategy), past.funding or None
+        found = backtest.sweep(seen, plan, values, limits, funding=funding)
         return cls(plan, values, found)
 
     @property

@@ -11,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from tgtqr_lib.clock import from_ms, to_ms, utc_day
-from tgtqr_lib.domain import MINUTE_MS, Candles, DataError, DomainError
+from tgtqr_lib.domain import MINUTE_MS, Candles, DataError, DomainError, History
 from tgtqr_lib.home import Home
 from tgtqr_lib.limits import SYMBOLS
+from tgtqr_lib.market import beside, made_up
 from tgtqr_lib.market.candles import Lake
 from tgtqr_lib.market.funding_lake import FundingLake, FundingRates
 from tgtqr_lib.market.series_id import MARKETS, SeriesId
+from tgtqr_lib.market.simulation.venue import Venue
 from tgtqr_lib.market.source import DAY_MS, PRICES
 from tgtqr_lib.market.synthetic import SyntheticSource
+from tgtqr_lib.strategies import Strategy
+from tgtqr_lib.strategies.strategy import NEEDS
 
 SEED = 1  # of the made-up history, as of the demo's market
 SYNTHETIC_END = datetime(2026, 1, 1, tzinfo=UTC)  # so that a notebook gives the same figures always
@@ -38,6 +42,10 @@ class Past:
     source: str
     made_up: bool
     funding: Mapping[str, FundingRates] = field(default_factory=dict)
+    home: Home | None = None
+    _beside: dict[str, Any] = field(
+        default_factory=dict, repr=False
+    )  # need -> its span, and itself
 
     @property
     def days(self) -> float:
@@ -55,6 +63,32 @@ class Past:
             f"{candles.symbol} {candles.market}, {len(candles):,} {kind} minutes, "
             f"{first} to {last} UTC ({self.source})"
         )
+
+    def seen(self, strategy: Strategy) -> History | Candles:
+        """What `strategy` sees: the candles, with the funding and the books that it reads.
+
+        Of a made-up market those of its simulator, a look a quarter hour, which takes some seconds for a
+        year; else the lake's. Raises `DataError` when the lake has none in this span.
+        """
+        if not strategy.needs:
+            return self.candles
+        beside = [self._part(need) if need in strategy.needs else None for need in NEEDS]
+        return History(self.candles, **dict(zip(NEEDS, beside, strict=True)))
+
+    def _part(self, need: str) -> Any:
+        symbol, closed = self.candles.symbol, self.candles.open_ms + MINUTE_MS
+        span = int(closed[0]), int(closed[-1])
+        known = self._beside.get(need)
+        if known is not None and known[0] <= span[0] and span[1] <= known[1]:
+            return known[2]
+        if self.made_up:
+            venue = Venue(SyntheticSource(SEED))
+            asked = closed[closed % (15 * MINUTE_MS) == 0] if need == "book" else closed
+            found = getattr(made_up, need)(venue, symbol, asked)
+        else:
+            found = beside.read(self.home, symbol, need, closed)
+        self._beside[need] = (*span, found)
+        return found
 
     def last(self, days: float) -> Past:
         """Only the last `days` of it."""
@@ -116,7 +150,7 @@ def _recorded(lake: Lake, home: Home, newest: Candles, days: int) -> Past:
         rates = FundingLake(home.funding).read(symbol, start, end)
         funding = {symbol: rates} if len(rates) else {}
         source += "" if funding else "; no funding is in the lake, so none is paid"
-    return Past(candles, source, False, funding)
+    return Past(candles, source, False, funding, home)
 
 
 def _made_up(symbol: str, days: int) -> Past:

@@ -31,12 +31,14 @@ def plan(strategy: Strategy | str = "ma_trend", **parameters: int) -> Plan:
 
 def tested(past: Past, plan: Plan, limits: Limits | None = None, **terms: Any) -> Result:
     """The backtest of `plan` over `past`, its funding in; the loss limits are off unless given."""
-    return backtest.run(past.candles, plan, limits, funding=past.funding or None, **terms)
+    seen = past.seen(strategy_named(plan.strategy))
+    return backtest.run(seen, plan, limits, funding=past.funding or None, **terms)
 
 
 def swept(past: Past, plan: Plan, grid: Mapping[str, Sequence[int]]) -> SweepResult:
     """The backtest of every combination of `grid` over `past`, without loss limits."""
-    return backtest.sweep(past.candles, plan, grid, None, funding=past.funding or None)
+    seen = past.seen(strategy_named(plan.strategy))
+    return backtest.sweep(seen, plan, grid, None, funding=past.funding or None)
 
 
 @dataclass(frozen=True)
