@@ -56,13 +56,13 @@ def ms(text: str) -> int:
 
 
 class HandMarket:
-    """Minutes whose four prices are equal, from 20 to 26 November 2026; each symbol steps when told."""
+    """Minutes whose four prices are equal, from 10 to 26 November 2026; each symbol steps when told."""
 
     name = "a market written by hand"
     symbols = SYMBOLS
 
     def __init__(self) -> None:
-        self._first, self._end = ms("2026-11-20T00:00"), ms("2026-11-26T00:00")
+        self._first, self._end = ms("2026-11-10T00:00"), ms("2026-11-26T00:00")
         self._steps = {
             symbol: {self._first: self._units(symbol, USUAL[symbol])} for symbol in SYMBOLS
         }

@@ -24,7 +24,7 @@ FLOORS = {
         "tick", "watch", "schedule", "archive", "research", "demo",
         "desk", "freeze", "act", "safety", "audit", "up", "standing",
         "controls", "impact", "what_if", "parity", "daily", "daily_page", "reports",
-        "post_mortem", "after_stop", "after_day", "learn", "recording",
+        "post_mortem", "after_stop", "after_day", "learn", "recording", "strategy_document",
     ],
     5: ["cli", "commands", "dashboard", "jupyter"],
 }  # fmt: skip
