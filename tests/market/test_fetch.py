@@ -434,9 +434,22 @@ def test_fetch_with_funding_and_mark_means_linear(at_noon, capsys):
     assert [s["rows"] for s in report["series"]] == [1440, 1440, 3]
 
 
+def test_funding_alone_is_fetched_from_the_perpetuals_first_day(at_noon, capsys):
+    code, out, _ = run(capsys, "fetch", "--funding", "--symbol", "ETHUSDT")
+    # the simulator lists it since 2020-10-20 00:00; to noon of 2025-06-10 these are 1,694 days of three
+    # settlements, and those of 00:00 and 08:00
+    assert code == 0 and out == "ETHUSDT linear funding: 5,084 settlements added.\n"
+    assert not list(at_noon.candles.rglob("*.parquet"))
+    rates = FundingLake(at_noon.funding).read("ETHUSDT", parse_time("2020-01-01"), NOW)
+    assert rates.at_ms[0] == to_ms(parse_time("2020-10-20"))
+    assert set(np.diff(rates.at_ms)) == {8 * 3_600_000} and set(rates.minutes) == {480}
+
+
 @pytest.mark.parametrize(
     "words, code, sentence",
     [
+        (("fetch",), 2, "expected --from DATE, the first minute to fetch"),
+        (("fetch", "--funding", "--mark"), 2, "expected --from DATE, the first minute to fetch"),
         (("fetch", "--from", "2025-06-09", "--market", "spot", "--mark"), 2, "say --market linear"),
         (("fetch", "--from", "yesterday"), 2, "time 'yesterday' is not ISO 8601"),
         (("fetch", "--from", "2025-07-01"), 2, "nothing is closed from 2025-07-01"),
@@ -453,7 +466,7 @@ def test_wrong_words_are_refused_in_a_sentence(at_noon, capsys, words, code, sen
 
 
 @pytest.mark.parametrize(
-    "words", [("fetch",), (), ("drop",), ("fetch", "--from", "2025-06-09", "--market", "swap")]
+    "words", [(), ("drop",), ("fetch", "--from", "2025-06-09", "--market", "swap")]
 )
 def test_wrong_usage_exits_2(words, capsys):
     with pytest.raises(SystemExit) as caught:

@@ -1,4 +1,4 @@
-"""research.connect(): six views over lake and ledger, as exact as what was written."""
+"""research.connect(): seven views over lake and ledger, as exact as what was written."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ import pytest
 
 from tests.stage import moment, rise
 from tgtqr_lib import ledger, research
-from tgtqr_lib.domain import Candles, Damaged, StoreError
+from tgtqr_lib.domain import BookFeatures, Candles, Damaged, StoreError
 from tgtqr_lib.home import Home
+from tgtqr_lib.market.book_lake import BookLake, Look
 from tgtqr_lib.market.candles import Lake
 from tgtqr_lib.market.funding_lake import FundingLake, FundingRates
 from tgtqr_lib.research.views import VIEWS
 
-NAMES = ("candles", "funding", "ticks", "decisions", "fills", "equity")
+NAMES = ("candles", "funding", "book", "ticks", "decisions", "fills", "equity")
 MAY_31_2358 = datetime(2025, 5, 31, 23, 58, tzinfo=UTC)
 
 
@@ -291,4 +292,27 @@ def test_a_newer_ledger_is_told(home):
         con.execute("PRAGMA user_version = 7")
 
     with pytest.raises(StoreError, match="version 7, expected 1"):
+        research.connect(home)
+
+
+def test_looks_at_order_books_are_rows_with_nothing_where_a_book_was_too_thin(home):
+    minute = datetime(2025, 6, 1, 10, 15, tzinfo=UTC)
+    seen = BookFeatures(minute + timedelta(seconds=3), 4, 10_000, -17, 250_000, None, None, None)
+    BookLake(home.book).write([Look("ETHUSDT", minute, seen, "tick")])
+
+    (row,) = research.connect(home).execute("FROM book").fetchall()
+
+    assert row == (
+        "spot", "ETHUSDT", minute, 3000, 4, 10_000, -17, 250_000, None, None, None, "tick",
+    )  # fmt: skip
+
+
+def test_an_altered_file_of_looks_is_named(home):
+    minute = datetime(2025, 6, 1, 10, 15, tzinfo=UTC)
+    seen = BookFeatures(minute, 25, 1, 0, 0, 0, 0, 1)
+    lake = BookLake(home.book)
+    lake.write([Look("ETHUSDT", minute, seen, "watch")])
+    with (lake.folder / "ETHUSDT-2025-06-01.parquet").open("ab") as file:
+        file.write(b"x")
+    with pytest.raises(Damaged, match="is not what was written"):
         research.connect(home)

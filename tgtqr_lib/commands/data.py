@@ -2,6 +2,7 @@
 
   tgtqr data fetch --from 2025-06-01                  one-minute candles of BTCUSDT and ETHUSDT, spot
   tgtqr data fetch --from 2025-01-01 --to 2025-07-01 --market linear --funding --mark
+  tgtqr data fetch --funding                          funding alone, back to the perpetual's first day
   tgtqr data import candles_1m_bybit-linear.parquet mine.csv
   tgtqr data verify
 
@@ -34,9 +35,11 @@ LINE_EVERY_S = 5.0
 
 FETCH = """Fetch closed one-minute candles that the lake does not have, up to the exchange's time.
 
-Minutes that do not come are asked for again; those that the exchange does not have are noted, and `data
-verify` lists them. With the embedded simulator the exchange's time is that home's clock. exits 4 when the
-exchange does not answer, or sent a candle that cannot be."""
+Without --from, --funding fetches settlements alone, from the day on which the exchange says the perpetual
+began, at the interval that it names for the symbol. Minutes that do not come are asked for again; those
+that the exchange does not have are noted, and `data verify` lists them. With the embedded simulator the
+exchange's time is that home's clock. Exits 4 when the exchange does not answer, or sent a candle that
+cannot be."""
 IMPORT = """Import Parquet or CSV files of candles (1m, 5m, 15m or 1h) or funding rates.
 
 Columns: ts, open, high, low, close, volume, or ts, rate; symbol and source where they are known. In a CSV
@@ -51,7 +54,9 @@ Gaps and wild prices are told and fail nothing; exits 5 when a file is altered, 
 def arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="what", required=True, metavar="import|fetch|verify")
     fetch = _action(actions, "fetch", FETCH)
-    fetch.add_argument("--from", dest="start", required=True, metavar="DATE", help="first minute")
+    fetch.add_argument(
+        "--from", dest="start", metavar="DATE", help="first minute; not needed for --funding alone"
+    )
     fetch.add_argument(
         "--to", dest="end", metavar="DATE", help="up to, not including; default: now"
     )
@@ -162,16 +167,21 @@ def _fetch(home: Home, lake: Lake, funding: FundingLake, options: argparse.Names
         raise DomainError(
             "data fetch: spot has neither funding nor mark prices; say --market linear"
         )
-    start = parse_time(options.start)
+    alone = options.start is None
+    if alone and (not options.funding or options.mark):
+        raise DomainError("data fetch: expected --from DATE, the first minute to fetch")
     reports = []
     with open_market(home, settings) as (exchange, _):
         now = exchange.time()
         end = parse_time(options.end) if options.end else now
         history = ExchangeHistory(exchange, market)
-        span, how = (start, end, now), {"revise": options.revise}
+        how = {"revise": options.revise}
         candles = how | {"retry": options.retry}
         for symbol in options.symbol or settings.symbols:
-            for mark in (False, True) if options.mark else (False,):
+            start = history.launched(symbol) if alone else parse_time(options.start)
+            span = (start, end, now)
+            kinds = () if alone else (False, True) if options.mark else (False,)
+            for mark in kinds:
                 kind = f"{symbol} {market}{' mark' if mark else ''}"
                 with _progress(kind, "minutes") as progress:
                     report = fetch_candles(

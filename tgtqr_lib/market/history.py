@@ -114,12 +114,20 @@ class ExchangeHistory:
 
     def funding_interval(self, symbol: str) -> int:
         """Minutes from one funding settlement to the next, at present; it differs by symbol and may change."""
+        return self._perpetual(symbol, "fundingInterval")
+
+    def launched(self, symbol: str) -> datetime:
+        """When the perpetual began to trade, by the exchange's word."""
+        return from_ms(self._perpetual(symbol, "launchTime"))
+
+    def _perpetual(self, symbol: str, name: str) -> int:
+        """A whole number among the exchange's rules for a perpetual."""
         self._expect_linear(symbol)
         result = self.client.ask("market_instruments_info", category=self.market, symbol=symbol)
         self._expect_market(result, symbol)
         for entry in _listed(result, symbol):
             if entry.get("symbol") == symbol:
-                return _whole(symbol, "fundingInterval", entry.get("fundingInterval"))
+                return _whole(symbol, name, entry.get(name))
         raise DataError(f"{symbol}: the exchange does not list it in {self.market}")
 
     def funding(self, symbol: str, start_ms: int, end_ms: int) -> tuple[Settlement, ...]:

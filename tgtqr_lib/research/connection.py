@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ from tgtqr_lib.clock import iso, parse_time
 from tgtqr_lib.domain import Damaged, Fill, StoreError
 from tgtqr_lib.home import Home
 from tgtqr_lib.market import duck, sealed
+from tgtqr_lib.market.book_lake import DAY_FILE
 from tgtqr_lib.market.sanity import MONTH_FILE
 from tgtqr_lib.market.series_id import SeriesId
 from tgtqr_lib.research.views import MONEY, TIME, VIEWS, Column
@@ -34,7 +36,7 @@ Rows = list[tuple[Any, ...]]
 
 
 def connect(home: Home | str | os.PathLike[str] | None = None) -> DuckDBPyConnection:
-    """A DuckDB in memory with the views `candles`, `funding`, `ticks`, `decisions`, `fills`, `equity`.
+    """A DuckDB in memory with the views `candles`, `funding`, `book`, `ticks`, `decisions`, `fills`, `equity`.
 
     Times are UTC, money is DECIMAL; `columns(con)` tells every column's type and unit. What a home does
     not have is an empty view. Connect again to see what came since. Raises `Damaged` for a file of the
@@ -45,6 +47,7 @@ def connect(home: Home | str | os.PathLike[str] | None = None) -> DuckDBPyConnec
     con.execute("SET TimeZone = 'UTC'")
     _make_view(con, "candles", list(_candle_series(home.candles)))
     _make_view(con, "funding", list(_funding_series(home.funding)))
+    _make_view(con, "book", list(_book_series(home.book)))
     con.execute("CREATE SCHEMA snapshot")
     *events, marks = _ledger_rows(home.ledger)
     for name, rows in zip(("ticks", "decisions", "fills"), events, strict=True):
@@ -82,6 +85,14 @@ def _funding_series(root: Path) -> Iterator[tuple[str, str, list[Path]]]:
         names = {path.name for path in folder.iterdir()} | set(sealed.sums(folder))
         for name in sorted(name for name in names if name.endswith(".parquet")):
             yield folder.name, name.removesuffix(".parquet"), _sound(folder, [name])
+
+
+def _book_series(root: Path) -> Iterator[tuple[str, str, list[Path]]]:
+    for folder in sorted(root.glob("*/")):
+        names = {path.name for path in folder.iterdir()} | set(sealed.sums(folder))
+        days = sorted(name for name in names if DAY_FILE.fullmatch(name))
+        for symbol, own in groupby(days, key=lambda name: DAY_FILE.fullmatch(name)[1]):
+            yield folder.name, symbol, _sound(folder, list(own))
 
 
 def _sound(folder: Path, names: Sequence[str]) -> list[Path]:

@@ -59,6 +59,23 @@ VIEWS: dict[str, View] = {
             SOURCE,
         ),
     ),
+    "book": View(
+        "looks at order books, one a minute, recorded by the watch and by ticks (setting record_book)",
+        (
+            MARKET,
+            SYMBOL,
+            Column("ts", TIME, "the minute, UTC; the candle that closed then is its own"),
+            Column("seen_ms", "INTEGER", "exchange time of the look, ms after the minute began"),
+            Column("levels", "INTEGER", "price levels seen on the thinner side"),
+            Column("spread", "INTEGER", "best ask less best bid, 1e-8 of the mid"),
+            Column("micro", "INTEGER", "micro-price less mid, 1e-8 of the mid"),
+            Column("imbalance_1", "INTEGER", "bids less asks over both, 1e-6; NULL: too thin"),
+            Column("imbalance_5", "INTEGER", "the same over 5 levels a side"),
+            Column("imbalance_25", "INTEGER", "the same over 25 levels a side"),
+            Column("depth", "INTEGER", "what 25 levels of both sides are worth, quote units"),
+            Column("source", "VARCHAR", "watch, or tick: what a tick decided on"),
+        ),
+    ),
     "ticks": View(
         "every tick that was begun or missed",
         (
