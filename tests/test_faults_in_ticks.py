@@ -7,6 +7,7 @@ from tgtqr_lib.domain import TgtqrError
 from tgtqr_lib.market.simulation.fault_kinds import FAULTS
 
 KLINE, BOOK = "/v5/market/kline", "/v5/market/orderbook"
+FUNDING = "/v5/market/funding/history"
 
 # fault -> how it is switched on, and the reason that the ledger must give for BTCUSDT or for the tick
 EXPECTED = {
@@ -26,12 +27,16 @@ EXPECTED = {
     "jump": ({"symbol": "BTCUSDT"}, "DATA_JUMP"),
     "duplicate": ({"symbol": "BTCUSDT"}, "DATA_INVALID"),
     "unsorted": ({"symbol": "BTCUSDT"}, "DATA_INVALID"),
+    "one_sided": ({"symbol": "BTCUSDT"}, "DATA_STALE"),
+    "crossed": ({"symbol": "BTCUSDT"}, "DATA_STALE"),
 }
+# those that concern only strategies that read the book or funding; see the tests below
+BESIDE = {"thin", "missing_settlement"}
 CLOCKS = {"clock_ahead", "clock_behind"}
 
 
 def test_every_fault_is_tried():
-    assert set(EXPECTED) | CLOCKS == set(FAULTS)
+    assert set(EXPECTED) | CLOCKS | BESIDE == set(FAULTS)
 
 
 @pytest.mark.parametrize("kind", EXPECTED)
@@ -75,3 +80,59 @@ def test_asleep_over_three_ticks_they_are_missed_and_the_next_one_is_normal(stag
     assert [name[9:13] for name in seen.missed] == ["1030", "1045", "1100"]
     assert all(stage.final(text)["state"] == "missed" for text in ("10:30", "10:45", "11:00"))
     assert stage.tick("11:15").acts[0].result == "FILLED"
+
+
+READS_BOTH = 'strategy = "ma_trend_filtered"'
+# fault -> how it is switched on, the rule that tells it, and what it says
+OF_WHAT_IS_READ = {
+    "one_sided": ({}, "DATA_BOOK", "there is no order book; BTCUSDT: the order book has an empty"),
+    "crossed": ({}, "DATA_BOOK", "is not below best ask"),
+    "thin": ({}, "DATA_BOOK", "the order book has 3 levels a side, 5 are read"),
+    "missing_settlement": ({}, "DATA_FUNDING", "and the one after it is missing"),
+    "5xx": ({"endpoint": FUNDING}, "DATA_FUNDING", "there is no funding"),
+    "rubbish": ({"endpoint": FUNDING}, "DATA_FUNDING", "there is no funding"),
+    "wrong_symbol": ({"endpoint": FUNDING, "symbol": "BTCUSDT"}, "DATA_FUNDING", "no funding"),
+    "duplicate": ({"endpoint": FUNDING}, None, ""),  # the same rate twice is one settlement
+}
+
+
+def verdicts(result):
+    choice = result.decision.choice("BTCUSDT")
+    return choice, {one.code: one for one in choice.verdicts}
+
+
+@pytest.mark.parametrize("kind", OF_WHAT_IS_READ)
+def test_what_a_strategy_reads_goes_missing_and_nothing_is_bought(stage, kind):
+    options, rule, words = OF_WHAT_IS_READ[kind]
+    stage.configure(f"{READS_BOTH}\n[parameters]\nbook_least = -100")
+    stage.desk.exchange._budget_s = 1.0
+    rise(stage)
+    stage.arm()
+    stage.simulator.faults.add(kind, **options)
+    result = stage.tick("10:15")
+    choice, told = verdicts(result)
+    if rule is None:
+        assert result.acts[0].result == "FILLED"
+        return
+    # there is no entry to refuse, for the signal holds; its text names what is missing
+    assert choice.order is None and stage.events("order", "fill") == []
+    assert words in told[rule].text, told[rule].text
+    stage.simulator.faults.clear()
+    stage.beat("10:29")
+    assert stage.tick("10:30").acts[0].result == "FILLED"
+
+
+@pytest.mark.parametrize("kind", ["thin", "missing_settlement", "5xx", "rubbish"])
+def test_what_a_strategy_reads_goes_missing_and_what_is_held_is_sold(stage, kind):
+    options, _, _ = OF_WHAT_IS_READ[kind]
+    stage.configure(f"{READS_BOTH}\n[parameters]\nbook_least = -100")
+    stage.desk.exchange._budget_s = 1.0
+    rise(stage)
+    stage.market.set("BTCUSDT", "10:29", "99900.0")
+    stage.arm()
+    assert stage.tick("10:15").acts[0].result == "FILLED"
+    stage.beat("10:29")
+    stage.simulator.faults.add(kind, **options)
+    result = stage.tick("10:30")
+    assert [(one.order.side, one.result) for one in result.acts] == [("SELL", "FILLED")]
+    assert stage.held() == {}

@@ -248,6 +248,33 @@ def test_a_jump_of_the_quotes_moves_the_whole_book(simulator):
     assert ticker["lastPrice"] == "130"  # 104 x 1.25
 
 
+def test_a_book_loses_a_side_its_depth_or_its_order(simulator):
+    def book():
+        return ask(simulator.url + BOOK + SPOT + "&limit=5")[1]["result"]
+
+    well = book()
+    simulator.faults.add("one_sided", uses=1)
+    assert book() == well | {"a": []}
+    simulator.faults.add("thin", count=2, uses=1)
+    assert book() == well | {side: well[side][:2] for side in ("a", "b")}
+    simulator.faults.add("crossed", uses=1)
+    assert book()["b"][0] == [well["a"][0][0], well["b"][0][1]]
+    assert book() == well
+
+
+def test_a_settlement_goes_missing(both):
+    link = f"{both.url}/v5/market/funding/history?category=linear&symbol=BTCUSDT&limit=3"
+
+    def settled():
+        return [row["fundingRateTimestamp"] for row in ask(link)[1]["result"]["list"]]
+
+    newest, middle, oldest = settled()
+    both.faults.add("missing_settlement", uses=1)
+    assert settled() == [middle, oldest]
+    both.faults.add("missing_settlement", minute=int(middle), uses=1)
+    assert settled() == [newest, oldest]
+
+
 def test_rows_come_twice_or_out_of_order(simulator):
     def minutes():
         return [(int(row[0]) - at(0)) // MINUTE for row in kline(simulator.url)]

@@ -261,6 +261,33 @@ def unsorted(parameters: Parameters, call: Call) -> bool:
     return True
 
 
+def one_sided(parameters: Parameters, call: Call) -> bool:
+    """Leave all asks out of the book."""
+    call.result["a"] = []
+    return True
+
+
+def crossed(parameters: Parameters, call: Call) -> bool:
+    """Let the best bid be the best ask's price, which no book of an exchange can be."""
+    call.result["b"][0][0] = call.result["a"][0][0]
+    return True
+
+
+def thin(parameters: Parameters, call: Call) -> bool:
+    """Leave `count` levels a side of the book."""
+    for side in ("a", "b"):
+        del call.result[side][parameters["count"] :]
+    return True
+
+
+def missing_settlement(parameters: Parameters, call: Call) -> bool:
+    """Leave the settlement of `minute`, or the newest one, out of the funding history."""
+    rows = call.result["list"]
+    wanted = str(parameters.get("minute", rows[0]["fundingRateTimestamp"] if rows else ""))
+    call.result["list"] = [row for row in rows if row["fundingRateTimestamp"] != wanted]
+    return len(call.result["list"]) < len(rows)
+
+
 def _rewrite(
     parameters: Parameters,
     call: Call,
@@ -332,4 +359,8 @@ FAULTS: dict[str, Kind] = {
     "jump": Kind(jump, True, {"minute": None, "percent": 25.0}, (KLINE,), _PRICED),
     "duplicate": Kind(duplicate, True, _MINUTE, (KLINE,), _LISTS),
     "unsorted": Kind(unsorted, True, _MINUTE, (KLINE,), _LISTS),
+    "one_sided": Kind(one_sided, True, {}, (BOOK,)),
+    "crossed": Kind(crossed, True, {}, (BOOK,)),
+    "thin": Kind(thin, True, {"count": 3}, (BOOK,)),
+    "missing_settlement": Kind(missing_settlement, True, _MINUTE, (FUNDING,)),
 }
