@@ -734,5 +734,28 @@ def test_the_command_refuses_a_day_that_cannot_be(stage, capsys, words, code, te
 
 def test_the_causes_are_a_closed_list():
     assert {str(cause) for cause in Cause} == {
-        "revised_candle", "late_candle", "settings_change", "code_change", "missed_tick", "fill_price", "gate",
+        "revised_candle", "late_candle", "settings_change", "code_change", "missed_tick", "fill_price",
+        "missing_input", "gate",
     }  # fmt: skip
+
+
+def test_funding_that_one_tick_did_not_get_explains_its_difference(stage):
+    # given a strategy that is long whenever it knows the funding, and an outage of it at 10:15
+    stage.configure(
+        'strategy = "funding_carry_paper"\n[parameters]\nlong_below = 4000\nflat_above = 4000'
+    )
+    stage.arm()
+    number = stage.simulator.faults.add(
+        "rubbish", endpoint="/v5/market/funding/history", symbol="BTCUSDT"
+    )
+    play(stage, "10:15")
+    stage.simulator.faults.clear(number)
+    play(stage, "10:30")
+
+    found = compared(stage)
+
+    assert causes(found) == [("1015", "missing_input")]
+    ((fact,),) = [f.evidence for one in found.explained for f in one.findings]
+    assert fact.where == "BTCUSDT funding"
+    assert fact.tick.startswith("not there; ")
+    assert fact.backtest == "22 settlements, the last of 2026-11-22T08:00:00Z"

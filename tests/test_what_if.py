@@ -4,9 +4,9 @@ from decimal import Decimal
 
 import pytest
 
-from tests.builders import inputs
+from tests.builders import a_view, inputs
 from tgtqr_lib import settings
-from tgtqr_lib.domain import DomainError
+from tgtqr_lib.domain import DomainError, Plan
 from tgtqr_lib.what_if import WhatIf, from_settings, from_words
 
 
@@ -80,3 +80,19 @@ def test_a_parameter_that_the_strategy_refuses_is_named(word, words):
 def test_an_unknown_strategy_is_named():
     with pytest.raises(DomainError, match="strategy 'x' is unknown"):
         from_words([], "x")
+
+
+def test_a_strategy_that_reads_funding_cannot_be_told_by_a_tick_that_froze_none():
+    with pytest.raises(
+        DomainError, match="ma_trend_filtered reads funding, and this tick of ma_trend"
+    ):
+        WhatIf(strategy="ma_trend_filtered")(inputs())
+
+
+def test_a_strategy_that_reads_the_book_reads_it_from_the_frozen_quote():
+    plan = Plan("funding_carry_paper", {}, Decimal("0.95"), 100)
+    before = inputs(a_view(), plan=plan)
+    after = WhatIf(strategy="ma_trend_filtered")(before)
+    quote = before.markets[0].quote
+    assert after.markets[0].book.levels == len(quote.bids)
+    assert before.markets[0].book is None

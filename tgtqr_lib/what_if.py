@@ -49,7 +49,7 @@ class WhatIf:
         """`inputs` with the changes.
 
         Raises `DomainError` for a parameter that the strategy does not have, one out of range, and a
-        tick that ran another strategy than the change is about.
+        tick that ran another strategy than the change is about, or that froze no funding for one that reads it.
         """
         plan = inputs.plan
         if self.of is not None and plan.strategy != self.of:
@@ -57,12 +57,22 @@ class WhatIf:
         name = self.strategy or plan.strategy
         own = {} if self.whole or name != plan.strategy else plan.parameters
         parameters = strategy_named(name).checked({**own, **self.parameters})
+        _expect_funding(inputs, name)
         plan = replace(plan, strategy=name, parameters=parameters, **self.plan)
         return replace(
             inputs,
             markets=tuple(_with_book(view, name) for view in inputs.markets),
             plan=plan,
             limits=replace(inputs.limits, **self.limits),
+        )
+
+
+def _expect_funding(inputs: Inputs, strategy: str) -> None:
+    """Raise `DomainError` when `strategy` reads funding and the tick's own did not, so that none was frozen."""
+    own = strategy_named(inputs.plan.strategy).needs
+    if "funding" in strategy_named(strategy).needs and "funding" not in own:
+        raise DomainError(
+            f"strategy {strategy} reads funding, and this tick of {inputs.plan.strategy} froze none"
         )
 
 

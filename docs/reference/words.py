@@ -22,13 +22,9 @@ MEANING = {
         "TGTQR_PASSWORD_HASH": "The page's password as a hash; `tgtqr dashboard password` prints the line.",
         "TGTQR_RECORDED_DATA": "Where tests find recorded candles; without it those tests skip.",
         "TGTQR_DASHBOARD_NOTEBOOK": "Set by the page's server for its kernels; not for people.",
-        "TGTQR_TRACEBACK": "Any value shows Python's own traceback of a fault of the kit, for a bug report; "
-        "commands that read the settings take it for a misspelt one.",
+        "TGTQR_TRACEBACK": "Any value shows Python's own traceback of a fault of the kit, for a bug report.",
     },
-    "reasons": {
-        "SIGNAL_FILTERED": "The close is above its mean, but funding or the book do not agree, so nothing changes",
-        "SIGNAL_NO_FUNDING": "Some of the funding rates that the strategy reads are not known, so nothing changes",
-    },
+    "reasons": {},
     "acts": {
         "FILLED": "The whole quantity was bought or sold, at the prices of the book.",
         "PARTIAL": "The book held less than the quantity inside the limit; the rest of the order is gone.",
@@ -137,6 +133,7 @@ TO_DO = {
         "ALREADY_FLAT": NOTHING,
         "POSITION_TRIM": NOTHING,
         "SIGNAL_FILTERED": "Nothing; the sentence says what does not agree",
+        "SIGNAL_FUNDING_BAND": NOTHING,
         "SIGNAL_NO_FUNDING": "Nothing; the next tick asks again",
         "BELOW_ONE_LOT": "Raise `order_target_usdt`, if the limit allows it",
     },
@@ -204,6 +201,7 @@ TO_DO = {
         "NOT_DECIDED": "Look at the tick: it was missed, or did not see that symbol",
     },
     "parity": {
+        "missing_input": "Read the evidence; the exchange did not answer for funding or book in that tick",
         "revised_candle": "Nothing; the exchange corrected a candle afterwards",
         "late_candle": "Nothing; a longer `late_candle_wait_s` may have caught it",
         "settings_change": "Nothing; the backtest knows one setting a day",

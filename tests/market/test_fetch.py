@@ -356,6 +356,17 @@ def test_a_settlement_that_does_not_come_twice_is_on_record(tmp_path):
     assert (figures.gaps, figures.missing, figures.known) == (1, 1, report.gaps)
 
 
+def test_an_hourly_spell_that_is_over_keeps_its_intervals(tmp_path):
+    # by 8 hours until 08:00, hourly until 16:00, by 8 hours again
+    lake = FundingLake(tmp_path)
+    hours = (0, 8, *range(9, 17), 24)
+    span = DAY[0], DAY[1] + timedelta(hours=1)
+    report = fetch_funding(Funding(480, *hours), lake, "BTCUSDT", *span, NOW)
+    assert (report.added, report.gaps) == (11, ())
+    assert lake.read("BTCUSDT", *span).minutes.tolist() == [480, 480, *[60] * 8, 480]
+    assert lake.verify().ok and lake.verify().series[0].missing == 0
+
+
 def test_a_longer_interval_of_the_past_is_no_gap(tmp_path):
     # by 8 hours until 16:00, hourly since
     lake = FundingLake(tmp_path)

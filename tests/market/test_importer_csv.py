@@ -156,6 +156,21 @@ def test_a_csv_and_a_parquet_of_the_same_candles_are_the_same(lake, csv, tmp_pat
     assert len(stored(lake)) == 60 and stored(lake) == stored(other)
 
 
+def test_funding_whose_interval_changes_in_the_file_keeps_each_interval(lake, csv, tmp_path):
+    # a week by 8 hours, then 00:00, 04:00 ... 20:00 by 4, then by 8 again
+    day = "2025-06-0{}T{:02}:00:00Z,BTCUSDT,0.0001"
+    rates = [day.format(d, h) for d in range(1, 8) for h in (0, 8, 16)]
+    rates += [day.format(8, h) for h in (0, 4, 8, 12, 16, 20)]
+    rates += [day.format(9, h) for h in (0, 8, 16)]
+    funding = FundingLake(tmp_path / "funding")
+    report = import_file(csv("timestamp,symbol,fundingRate", *rates), lake, funding=funding)
+    assert (report.refused, report.writes[0].added) == (0, 30)
+    minutes = funding.read("BTCUSDT", EARLY, LATE).minutes.tolist()
+    # 00:00 of the 8th ends 8 hours, 00:00 of the 9th ends 4
+    assert minutes == [480] * 22 + [240] * 6 + [480] * 2
+    assert funding.verify().ok and funding.verify().series[0].missing == 0
+
+
 def test_other_intervals_and_funding_come_as_csv_too(lake, csv, tmp_path):
     lines = [row(time=str(NOON + 300 * n)) for n in range(12)]
     assert brought_in(csv(HEADER, *lines), lake).writes[0].interval == "5m"

@@ -6,7 +6,7 @@ candles and the exchange's price step. So quantity x price is a whole number of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
@@ -16,14 +16,27 @@ import numpy as np
 from tgtqr_lib.backtest.bars import Bars
 from tgtqr_lib.backtest.exact import extremes
 from tgtqr_lib.clock import from_ms
-from tgtqr_lib.domain import UNIT, DomainError, Fees, Instrument, Limits, Plan
+from tgtqr_lib.domain import (
+    ABSENT,
+    MINUTE_MS,
+    UNIT,
+    DomainError,
+    Fees,
+    Instrument,
+    Limits,
+    Plan,
+)
 from tgtqr_lib.execution import fees_on
 from tgtqr_lib.limits import COLLAR_BPS
+from tgtqr_lib.signals.indicator import book_column
+from tgtqr_lib.signals.settled import known, weeks
+from tgtqr_lib.strategies import strategy_named
 
 WIDE = Decimal(10) ** 9  # USDT; more than any backtest of this kit can move
 OFF = Limits(WIDE, WIDE, WIDE, WIDE)  # `--limits off`: nothing binds
 SPREAD_BPS = Decimal(1)
 BPS = 10_000
+QUARTER_MS = 15 * MINUTE_MS
 INT64_MAX = int(np.iinfo(np.int64).max)
 
 SPOT = {
@@ -123,9 +136,10 @@ class Setting:
         for name in ("position_usdt", "daily_loss_usdt", "total_loss_usdt", "trim_usdt"):
             if limits is not None and getattr(limits, name) < 0:
                 raise DomainError(f"limit {name} {getattr(limits, name)} is below zero")
-        labels = _labels(series, plan, limits, rules, market)
+        labels = [*_labels(series, plan, limits, rules, market), *_beside(series, plan)]
         bind = limits is not None
-        return cls(plan, limits or OFF, fees, rules, spread, Decimal(initial), market, bind, labels)
+        initial = Decimal(initial)
+        return cls(plan, limits or OFF, fees, rules, spread, initial, market, bind, tuple(labels))
 
     def terms(self, bars: Bars) -> Terms:
         """The whole numbers for one symbol, all products of which fit 64 bits.
@@ -202,6 +216,31 @@ def _check_width(bars: Bars, terms: Terms) -> None:
             f"{bars.symbol}: prices from {lowest} to {highest} steps of 1e-{terms.decimals} and a "
             f"target of {terms.target} units do not fit 64 bits; coarser steps do"
         )
+
+
+def _beside(series: tuple[Bars, ...], plan: Plan) -> Iterator[str]:
+    """What a strategy reads beside closes and is not there at every decision."""
+    for bars in series:
+        for need in strategy_named(plan.strategy).needs:
+            closed = bars.open_ms + MINUTE_MS
+            at = np.flatnonzero(closed % QUARTER_MS == 0)
+            there = _known(bars, need)[at]
+            if not there.all():
+                yield (
+                    f"{bars.symbol}: {need} is known at {int(there.sum()):,} of {len(at):,} decisions; "
+                    "at the others nothing is bought"
+                )
+
+
+def _known(bars: Bars, need: str) -> np.ndarray:
+    """(n,) bool: whether what a strategy needs is there when each candle closes."""
+    history = bars.history()
+    if need == "book":
+        return book_column(history, "levels") != ABSENT
+    if history.funding is None or not len(history.funding):
+        return np.zeros(len(bars), dtype=bool)
+    place, latest = known(history)
+    return latest & weeks(history.funding).whole[place]
 
 
 def _labels(

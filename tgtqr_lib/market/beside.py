@@ -13,7 +13,7 @@ from tgtqr_lib.signals.settled import EIGHT_HOURS, WEEK_MS
 
 BRINGS = {
     "funding": "`tgtqr data fetch --funding` or `data import` brings some",
-    "book": "there are only the minutes that a home recorded itself (setting record_book)",
+    "book": "there are only the spot books that a home recorded itself (setting record_book)",
 }
 
 

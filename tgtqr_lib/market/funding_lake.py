@@ -215,7 +215,11 @@ def settlement_grid(start_ms: int, end_ms: int, minutes: int) -> np.ndarray:
 
 
 def intervals_of(new: Sequence[int], there: np.ndarray, minutes: int) -> list[int]:
-    """The interval that ended with each settlement: today's, or the longer one that its distance shows.
+    """The interval that ended with each settlement: its distance to the one before, where that is one.
+
+    Elsewhere, at the first settlement and after a gap, it is today's, or the longest below it whose grid has
+    the time. A missing settlement that leaves twice an interval between two others cannot be told from a
+    longer interval.
 
     new      times to tell it for, ms; `there` others that are known
     minutes  today's
@@ -225,8 +229,7 @@ def intervals_of(new: Sequence[int], there: np.ndarray, minutes: int) -> list[in
     found = []
     for at_ms in new:
         distance = (at_ms - before.get(at_ms, at_ms)) // MINUTE_MS
-        longer = distance in INTERVALS and distance > minutes
-        fits = at_ms % (distance * MINUTE_MS) == 0 if longer else False
+        fits = distance in INTERVALS and at_ms % (distance * MINUTE_MS) == 0
         shorter = [m for m in INTERVALS if at_ms % (m * MINUTE_MS) == 0 and m <= minutes]
         found.append(distance if fits else max(shorter, default=minutes))
     return found

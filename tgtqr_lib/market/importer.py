@@ -14,7 +14,13 @@ from tgtqr_lib.domain import MAX_DECIMALS, DataError, DomainError
 from tgtqr_lib.market import duck
 from tgtqr_lib.market.candles import Lake, Progress
 from tgtqr_lib.market.funding_lake import INTERVALS as FUNDING_INTERVALS
-from tgtqr_lib.market.funding_lake import MARKET, RATE_DECIMALS, FundingLake, FundingRates
+from tgtqr_lib.market.funding_lake import (
+    MARKET,
+    RATE_DECIMALS,
+    FundingLake,
+    FundingRates,
+    intervals_of,
+)
 from tgtqr_lib.market.merge import Batch
 from tgtqr_lib.market.reports import ImportReport, Refusal
 from tgtqr_lib.market.sanity import (
@@ -287,13 +293,14 @@ def _import_funding(
 def _judge_funding(table: Table, name: str | None, symbol: str, source: str | None) -> _Part:
     rows = _read(table, name, source)
     readable = rows.reasons == 0
-    minutes = _funding_interval(f"{table.path.name}, {symbol}", rows.time_us[readable])
+    usual = _funding_interval(f"{table.path.name}, {symbol}", rows.time_us[readable])
+    minutes = _own_intervals(rows.time_us, readable, usual)
     with np.errstate(invalid="ignore"):
         units = np.rint(rows.values["rate"] * 10.0**RATE_DECIMALS)
         possible = np.abs(units) < 10**RATE_DECIMALS  # also false for NaN
     texts = {
         1: "the rate is not a finite fraction below 1",
-        2: f"the time is not a whole {minutes} minutes",
+        2: f"the time is not a whole {usual} minutes, nor of another interval",
     }
     odd = np.where(rows.time_us % (minutes * MINUTE_US) != 0, 2, 0)
     odd[~possible] = 1
@@ -315,9 +322,18 @@ def _judge_funding(table: Table, name: str | None, symbol: str, source: str | No
     given = rows.values["rate"][good]
     whole = np.rint(given * 10.0**RATE_DECIMALS)
     sources = np.array(rows.sources, dtype=object)[rows.origin[good]]
-    rates = FundingRates.of(symbol, rows.time_us[good] // 1000, whole, minutes, sources)
+    rates = FundingRates.of(symbol, rows.time_us[good] // 1000, whole, minutes[good], sources)
     rounded = int(np.count_nonzero(whole / 10.0**RATE_DECIMALS != given))
     return _Part(rates, reasons, refusals, rounded_prices=rounded)
+
+
+def _own_intervals(time_us: np.ndarray, readable: np.ndarray, usual: int) -> np.ndarray:
+    """(n,) int64 the interval that ended with each row, which may have changed inside the file."""
+    times = np.unique(time_us[readable]) // 1000
+    known = intervals_of(times.tolist(), np.empty(0, dtype=np.int64), usual)
+    found = np.full(len(time_us), usual, dtype=np.int64)
+    found[readable] = np.array(known)[np.searchsorted(times, time_us[readable] // 1000)]
+    return found
 
 
 def _funding_interval(what: str, time_us: np.ndarray) -> int:

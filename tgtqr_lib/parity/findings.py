@@ -23,6 +23,7 @@ class Cause(StrEnum):
     CODE_CHANGE = "code_change"  # other code decides otherwise on the very inputs
     MISSED_TICK = "missed_tick"  # nothing was decided, or it was not acted on to the end
     FILL_PRICE = "fill_price"  # the market gave another price than open and half the spread
+    MISSING_INPUT = "missing_input"  # funding or a book that the strategy reads was not there
     GATE = "gate"  # the gate kept an order back, or a stop sold what was held
 
 

@@ -28,6 +28,7 @@ from tgtqr_lib.domain import (
 from tgtqr_lib.freeze import MARGIN
 from tgtqr_lib.market.candles import Lake
 from tgtqr_lib.parity.findings import Evidence
+from tgtqr_lib.risk.data_invalid import BESIDE
 from tgtqr_lib.strategies import minutes_needed
 
 LAKE = "the lake"
@@ -138,7 +139,8 @@ def _text(millionths: int) -> str:
 
 def words_of(problems: Sequence[Problem], *, of_quote: bool = False) -> str:
     """What was wrong with the candles of a view, or with its quote."""
-    return "; ".join(p.text for p in problems if (p.code == QUOTE_UNREADABLE) is of_quote)
+    codes = (QUOTE_UNREADABLE,) if of_quote else {p.code for p in problems} - set(BESIDE)
+    return "; ".join(problem.text for problem in problems if problem.code in codes)
 
 
 def asked_for(inputs: Inputs) -> tuple[int, int]:

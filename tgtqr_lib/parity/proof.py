@@ -13,8 +13,9 @@ from itertools import combinations
 
 from tgtqr_lib.archive.differences import differences
 from tgtqr_lib.canonical import plain
+from tgtqr_lib.clock import from_ms, iso
 from tgtqr_lib.decide import decide
-from tgtqr_lib.domain import Decision, Inputs, MarketView, Quote
+from tgtqr_lib.domain import FUNDING_UNREADABLE, Decision, Inputs, MarketView, Quote
 from tgtqr_lib.impact import Outcome
 from tgtqr_lib.parity.findings import Cause, Evidence, Finding, said
 from tgtqr_lib.parity.past import Doubt, Past, asked_for, candles_of, rows_of, words_of
@@ -100,12 +101,44 @@ def _suspects(real: Inputs, decision: Decision, backtest: Inputs, past: Past) ->
         yield Suspect(Cause.GATE, facts, _well_watched)
     for view in real.markets:
         other = backtest.market(view.symbol)
+        facts = tuple(_beside(view, other)) if other is not None else ()
+        if facts:
+            yield Suspect(Cause.MISSING_INPUT, facts, _with_beside(other))
         if other is not None and _price(view.quote) != _price(other.quote):
             fact = Evidence(f"{view.symbol} quote", _quote_words(view), _quote_words(other))
             yield Suspect(Cause.FILL_PRICE, (fact,), _quoted(view.symbol, other.quote))
 
 
+def _beside(view: MarketView, other: MarketView) -> Iterator[Evidence]:
+    """Where the funding or the book of a tick is not what is known of it now."""
+    if view.funding != other.funding:
+        why = [p.text for p in view.problems if p.code == FUNDING_UNREADABLE]
+        yield Evidence(f"{view.symbol} funding", _settled(view, why), _settled(other, ()))
+    if view.book != other.book:
+        seen = ("not there" if one.book is None else f"of {one.book.at}" for one in (view, other))
+        yield Evidence(f"{view.symbol} book", *seen)
+
+
+def _settled(view: MarketView, why: Sequence[str]) -> str:
+    if view.funding is None or not len(view.funding):
+        return "; ".join(["not there", *why])
+    last = iso(from_ms(int(view.funding.at_ms[-1])))
+    return f"{len(view.funding)} settlements, the last of {last}"
+
+
 # --- the inputs without a cause ---
+
+
+def _with_beside(other: MarketView) -> Callable[[Inputs], Inputs]:
+    def without(inputs: Inputs) -> Inputs:
+        problems = tuple(
+            p for p in inputs.market(other.symbol).problems if p.code != FUNDING_UNREADABLE
+        )
+        return _with_view(
+            inputs, other.symbol, funding=other.funding, book=other.book, problems=problems
+        )
+
+    return without
 
 
 def _with_view(inputs: Inputs, symbol: str, **changes: object) -> Inputs:
