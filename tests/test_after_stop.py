@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
 
 import pytest
 
 from tests.stage import rise
-from tgtqr_lib import after_stop, gate, settings
+from tgtqr_lib import after_stop, cli, gate, settings
+from tgtqr_lib.desk import one_at_a_time
 
 TICK = "20261122T1015Z"
 # what stands in for the report: writes the page that is named after it, or fails
@@ -104,6 +107,25 @@ def test_one_that_is_under_way_is_waited_for(at_work, monkeypatch):
     until_it_ended(at_work)
     beat(at_work, "10:22:03")
     assert told(at_work) == ["started", "written"]
+
+
+def test_a_report_asked_for_meanwhile_says_to_wait(at_work, monkeypatch, capsys):
+    report(monkeypatch, f"import time; time.sleep(30); {WRITES}")
+    gate.stop(at_work.home, "enough", "the owner")
+    beat(at_work, "10:20:03")
+    words = ["report", "--post-mortem", "stop", "--home", str(at_work.home.root)]
+    reports = at_work.home.outputs / "reports"
+    reports.mkdir(exist_ok=True)
+    with one_at_a_time(reports / ".post_mortem.lock", "post-mortem"):  # as the real one holds it
+        assert cli.main(words) == 75
+        said = capsys.readouterr().err
+        assert f"the post-mortem of tick {TICK} is being written by itself" in said
+        assert f"wait some seconds, then it is {after_stop.page_of(at_work.home, TICK)}" in said
+
+        os.kill(marker(at_work)["pid"], signal.SIGKILL)
+        until_it_ended(at_work)
+        assert cli.main(words) == 75
+        assert "another post-mortem is being written; wait some seconds" in capsys.readouterr().err
 
 
 def test_while_something_is_held_it_waits(at_work):

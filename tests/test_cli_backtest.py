@@ -104,7 +104,7 @@ def test_a_sweep_holds_what_single_runs_say(capsys, file, tmp_path):
         (["backtest", "window=9999"], 2, "expected 2 to 1440"),
         (["backtest", "window=x"], 2, "window=x: expected a whole number"),
         (["backtest", "window"], 2, "expected NAME=VALUE"),
-        (["backtest", "--strategy", "nope"], 2, "expected one of ['ma_trend']"),
+        (["backtest", "--strategy", "nope"], 2, "expected one of ['buy_and_hold', 'flat', "),
         (
             ["backtest", "--symbol", "ETHUSDT"],
             4,

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.stage import decide_without_a_kernel
-from tgtqr_lib import cli, demo, latch, ledger, tick
+from tgtqr_lib import cli, demo, latch, ledger, settings, tick
+from tgtqr_lib.archive.opened import find_sealed, open_archived
 from tgtqr_lib.demo import MARKER, open_demo
 from tgtqr_lib.domain import DomainError, StoreError
 from tgtqr_lib.home import Home
@@ -141,3 +142,48 @@ def test_two_demos_at_once_are_refused(tmp_path, capsys):
     with one_at_a_time(outputs / "demo.lock", "demo"):
         assert cli.main(["demo", "--home", str(tmp_path), "--ticks", "1"]) == 75
     assert "another demo is running" in capsys.readouterr().err
+
+
+def test_whoever_goes_on_without_the_environment_goes_on_with_its_strategy(
+    without_kernels, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setenv("TGTQR_STRATEGY", "funding_carry_paper")
+    assert cli.main(["demo", "--home", str(tmp_path), "--ticks", "1"]) == 0
+    home = Home(tmp_path / "outputs" / "demo")
+    assert capsys.readouterr().out.splitlines()[-1] == f"  TGTQR_HOME={home.root} tgtqr tick"
+
+    monkeypatch.delenv("TGTQR_STRATEGY")
+    assert cli.main(["tick", "--home", str(home.root), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["tick_id"] == "20250601T0015Z"
+    sealed = open_archived(find_sealed(home, facts["tick_id"]))
+    assert sealed.inputs().plan.strategy == "funding_carry_paper"
+
+
+def test_the_settings_of_the_environment_stay_with_the_demo(without_kernels, tmp_path, monkeypatch):
+    monkeypatch.setenv("TGTQR_PARAMETERS", '{"window": 90, "band_bps": 5}')
+    monkeypatch.setenv("TGTQR_SYMBOLS", '["ETHUSDT"]')
+    monkeypatch.setenv("TGTQR_LIMITS__DAILY_LOSS_USDT", "1.50")
+    monkeypatch.setenv("TGTQR_EXCHANGE_HOST", 'https://a "quoted" one')
+    monkeypatch.setenv("TGTQR_SIMULATOR__SPREAD_BPS", "3")
+    home = Home(tmp_path / "demo")
+    played(home, 1, seed=7)
+    during = settings.load(home)
+    for name in ("PARAMETERS", "SYMBOLS", "LIMITS__DAILY_LOSS_USDT", "EXCHANGE_HOST"):
+        monkeypatch.delenv(f"TGTQR_{name}")
+    monkeypatch.delenv("TGTQR_SIMULATOR__SPREAD_BPS")
+
+    after = settings.load(home)
+
+    assert after == during
+    assert after.parameters == {"window": 90, "band_bps": 5} and after.symbols == ("ETHUSDT",)
+    assert after.simulator.seed == 7 and after.simulator.spread_bps == 3
+    assert str(after.limits.daily_loss_usdt) == "1.50"
+
+
+def test_a_secret_of_the_environment_is_not_kept(without_kernels, tmp_path, monkeypatch):
+    monkeypatch.setenv("TGTQR_PASSWORD_HASH", "a-secret-hash")
+    monkeypatch.setenv("BYBIT_API_SECRET", "another-secret")
+    home = Home(tmp_path / "demo")
+    played(home, 1)
+    assert "secret" not in home.settings.read_text("utf-8").lower()

@@ -18,6 +18,7 @@ import pytest
 
 from tests.builders import candles
 from tgtqr_lib.backtest import replay
+from tgtqr_lib.backtest.bootstrap import Interval
 from tgtqr_lib.domain import DataError, DomainError, StoreError
 from tgtqr_lib.limits import HARD
 from tgtqr_lib.market.candles import Lake
@@ -26,7 +27,7 @@ from tgtqr_lib.strategies import STRATEGIES
 from tgtqr_lib.strategy_document import Pages, build, problems, write
 from tgtqr_lib.strategy_document.figures import steps
 from tgtqr_lib.strategy_document.mercy import mercy
-from tgtqr_lib.strategy_document.results import rank_correlation
+from tgtqr_lib.strategy_document.results import before_costs, rank_correlation, too_short
 from tgtqr_lib.strategy_document.study import (
     Evidence,
     candles_sha256,
@@ -150,6 +151,49 @@ def test_recorded_prices_are_called_so_and_a_lake_with_one_symbol_is_refused(tmp
     text = (tmp_path / "build" / "macros.tex").read_text("utf-8")
     assert r"\newcommand{\DataKind}{recorded}" in text and "from a test" in text
     assert "The history is too short to tell luck from skill." in text
+
+
+@pytest.mark.parametrize("minutes", [1728, 3 * 1440 - 1])
+def test_too_short_a_history_is_refused_with_the_days_that_it_needs(tmp_path, minutes):
+    until = datetime(2025, 6, 3, tzinfo=UTC)
+    lake = Lake(tmp_path / "data" / "candles")
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        lake.write(
+            candles([10_000 + i % 97 for i in range(minutes)], symbol, until=until), "a test"
+        )
+    there = rf"BTCUSDT: there are {minutes / 1440:.1f} days of candles \({minutes:,} minutes\)"
+    with pytest.raises(DataError, match=there + "; the strategy document needs 3 or more"):
+        Evidence.of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "low, high, told",
+    [(0.2, 2.0, "above zero"), (-2.0, -0.2, "below zero"), (-1.4, 2.4, "cannot be told from zero")],
+)
+def test_the_sentence_on_the_result_before_costs_follows_its_interval(low, high, told):
+    text = before_costs(Interval((low + high) / 2, low, high, 0.95, 5.0, 100))
+    assert told in text and f"{low:.2f} to {high:.2f}" in text
+    others = {"above zero", "below zero", "cannot be told from zero"} - {told}
+    assert not [other for other in others if other in text]
+
+
+def test_the_result_before_costs_is_told_with_its_own_interval(evidence, macros):
+    both = evidence.both
+    ends = both.study.gross.reshape(DAYS, 1440)[:, -1]
+    daily = np.diff(ends, prepend=10.0) / np.concatenate([[10.0], ends[:-1]])
+    found = both.gross_interval
+    assert found.estimate == pytest.approx(daily.mean() / daily.std(ddof=1) * 365**0.5)
+    assert found.low < found.estimate < found.high
+    assert f"Sharpe ratio was {found.estimate:.2f} a year" in plain(macros["BothVerdict"])
+
+
+def test_every_test_of_the_walk_is_as_long_as_the_first(evidence, macros):
+    # 40 days: 10 to train on, a day between, then tests of 3; 29 days leave 2 over
+    for walked in evidence.walks.values():
+        assert [len(each.split.test) for each in walked.forward.judged] == [3 * 1440] * 9
+    assert (macros["TrainDays"], macros["TestDays"]) == ("10", "3")
+    assert macros["TestLeftOut"].endswith("are left out: 2.0 of BTCUSDT and 2.0 of ETHUSDT.")
+    assert too_short({"BTCUSDT": 0, "ETHUSDT": 0}) == ""
 
 
 def test_only_strategies_that_need_candles_alone_are_compared(macros, evidence):

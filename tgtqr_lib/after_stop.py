@@ -124,6 +124,12 @@ def _start(home: Home, known: Marker, tick: str) -> None:
     journal.event("post_mortem", state="started", tick=tick, stop=known.stop, tries=marker.tries)
 
 
+def under_way(home: Home) -> str | None:
+    """The tick whose post-mortem is being written by itself just now; None when none is."""
+    known = _read(home)
+    return known.tick if known is not None and known.ended is None and _runs(known) else None
+
+
 def command(home: Home, tick: str) -> list[str]:
     """The words that write the post-mortem of `tick`."""
     own = [sys.executable, "-m", "tgtqr_lib.cli", "report"]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -154,12 +155,19 @@ def open_demo(
             f"--from {first:%Y-%m-%d}: the synthetic market has the years {FIRST_YEAR} to {LAST_YEAR}"
         )
     _clear(home)
-    _write_settings(home, seed, candles)
+    _write_settings(home, _market(seed, candles))
     settings = load(home)
     if settings.market != "simulator" or settings.simulator.url is not None:
         raise DomainError(
             "the demo plays its own simulator; unset TGTQR_MARKET and the simulator's url"
         )
+    # with those of the environment, so that whoever goes on without it goes on with the same
+    if settings.simulator.candles is not None:
+        source = settings.simulator.model_copy(
+            update={"candles": settings.simulator.candles.absolute()}
+        )
+        settings = settings.model_copy(update={"simulator": source})
+    _write_settings(home, settings.model_dump(mode="json", exclude_unset=True, exclude_none=True))
     with kernels(home.outputs, ahead=True) as pool:
         pool.prepare()
         with open_desk(home, settings) as desk:
@@ -176,14 +184,27 @@ def _clear(home: Home) -> None:
     (home.root / MARKER).write_text("a demo's home; every demo begins by clearing it\n", "utf-8")
 
 
-def _write_settings(home: Home, seed: int | None, candles: Path | None) -> None:
-    """Settings that make later commands in the demo's home talk to the same market."""
-    lines = ["# the market that this demo played", "[simulator]"]
+def _market(seed: int | None, candles: Path | None) -> dict[str, Any]:
+    """The settings of the market to play."""
     if candles is not None:
-        lines.append(f"candles = '{candles.absolute()}'")
-    else:
-        lines.append(f"seed = {Settings().simulator.seed if seed is None else seed}")
+        return {"simulator": {"candles": str(candles.absolute())}}
+    return {"simulator": {"seed": Settings().simulator.seed if seed is None else seed}}
+
+
+def _write_settings(home: Home, chosen: Mapping[str, Any]) -> None:
+    """Settings that make later commands in the demo's home do as the demo did, at the same market."""
+    lines = ["# what this demo played with"]
+    tables = {name: value for name, value in chosen.items() if isinstance(value, dict)}
+    lines += [f"{name} = {_toml(v)}" for name, v in chosen.items() if name not in tables]
+    for name, table in tables.items():
+        lines.append(f"[{name}]")
+        lines += [f"{_toml(key)} = {_toml(value)}" for key, value in table.items()]
     home.settings.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def _toml(value: Any) -> str:
+    """A text, number, truth value or list of them; TOML writes these as JSON does."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _first_of_file(path: Path, first: datetime | None) -> datetime:

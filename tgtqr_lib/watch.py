@@ -19,7 +19,10 @@ from tgtqr_lib.safety import safety_path
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """What a beat saw: exchange time, equity (None while a held symbol has no close), what it did."""
+    """What a beat saw: exchange time, equity (None while a held symbol has no close), what it did.
+
+    looks  at the order books, None when they are not recorded
+    """
 
     at: datetime
     equity: Decimal | None
@@ -27,6 +30,7 @@ class Beat:
     sales: tuple[Act, ...]
     missed: tuple[str, ...]
     stopped: str | None
+    looks: recording.Looks | None = None
 
     def plain(self) -> dict[str, Any]:
         """What `tgtqr watch --once --json` prints."""
@@ -37,6 +41,7 @@ class Beat:
             "sales": [sale.plain() for sale in self.sales],
             "missed": list(self.missed),
             "stopped": self.stopped,
+            "looks": None if self.looks is None else self.looks.plain(),
         }
 
 
@@ -62,16 +67,16 @@ def beat(desk: Desk) -> Beat:
             mark = Mark(account.id, minute, to_ms(at), held.cash, worth, closes)
             ledger.put_mark(desk.con, mark)
     gate.bear_witness(desk.con, desk.home)
-    if desk.settings.record_book:
-        recording.look(desk, at)
+    looks = recording.look(desk, at) if desk.settings.record_book else None
     journal.event(
         "beat",
         at=iso(at),
         **money_facts(desk, safety.inputs, safety.closes),
         **({"missed": ",".join(missed)} if missed else {}),
         **({"stopped": safety.stopped} if safety.stopped else {}),
+        **({"looks": looks.kept} if looks is not None else {}),
     )
-    return Beat(at, worth, held.cash, safety.sales, missed, safety.stopped)
+    return Beat(at, worth, held.cash, safety.sales, missed, safety.stopped, looks)
 
 
 def play_to(desk: Desk, moment: datetime) -> Iterator[Beat]:

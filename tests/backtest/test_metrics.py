@@ -179,6 +179,19 @@ def test_less_than_a_year_has_no_growth_a_year():
     assert long["cagr"] == pytest.approx(long["net_return"])
 
 
+@pytest.mark.parametrize("gone", [0.0, -3.0])
+@pytest.mark.parametrize("row", [200, 399])
+def test_equity_that_was_gone_has_no_growth_and_no_turnover(gone, row):
+    curve, trades = np.full(400, 9.0), [(T0, T0 + HOUR_MS, 1.0, 2.0, 3.0, 0.0)]
+    there = measure(a_study(curve, trades))
+    curve[row] = gone
+    found = measure(a_study(curve, trades))
+    for name in ("cagr", "calmar", "turnover"):
+        assert np.isfinite(there[name]) and np.isnan(found[name]), name
+    # more than all can be lost with money that was not there: (9 - 10) / 10 less what is gone
+    assert found["max_drawdown"] == pytest.approx(1 - gone / 10)
+
+
 def test_what_has_no_meaning_is_null_in_json():
     shown = as_json(measure(a_study([10.0])))
     assert shown["sharpe"] == {"value": None, "unit": "ratio"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -151,3 +153,10 @@ def test_a_study_is_tested_on_the_opens_at_which_it_traded():
     assert found.trades == 1
     assert found.observed == pytest.approx(np.log(130 / 110))
     assert found.text.startswith("Before costs its 1 holds earned +18.18%")
+
+
+def test_the_words_count_the_rules_that_did_worse():
+    # 400 random rules at least as good of 1,000, and the rule itself: p = 401 / 1001, better than 600
+    one = against_random_entries(walk(100, 1), [10], [20], draws=9)
+    text = replace(one, draws=1000, p_value=401 / 1001).text
+    assert "did better than 600 of them (p = 0.4006, which counts it among them)" in text

@@ -210,7 +210,8 @@ def test_the_slider_counts_the_tries(noise):
     play = Play(noise.draw, tries=(100, 1, 400, 1, ""))
     ratio = f"{noise.train[:100].max():.2f}"
     assert f"Best of 100: a Sharpe ratio of {ratio};" in play.html
-    assert f"{noise.deflated(100):.0%} (deflated Sharpe ratio)" in play.html
+    assert f"less than it did in {noise.deflated(100):.0%} of years (deflated Sharpe" in play.html
+    assert f"a true ratio of 0, in {noise.deflated_as_one(100):.1%}" in play.html
     assert "Best of 1:" in play.set(tries=1).html
 
 

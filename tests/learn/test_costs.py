@@ -186,6 +186,16 @@ def test_the_budget_lasts_as_long_as_it_is_not_spent(two_months, tmp_path, monke
     assert Decimal("4.04") < runway.usable < Decimal("4.15")
     assert runway.table.rows[-1][-1] == "not stopped in 60"  # the seed takes some 90 days
     assert runway.stopped_days is None
+    # from the day told on the two are held at once no more, but for a mark or two below what cash is
+    turn = int(runway.limited.times_ms[0] + runway.in_turns_days * 86_400_000)
+    held = np.zeros((2, len(runway.limited.times_ms)), dtype=bool)
+    columns = (runway.limited.column(name) for name in ("symbol", "entry_ms", "exit_ms"))
+    for symbol, entry, out in zip(*columns, strict=True):
+        held[symbol] |= (runway.limited.times_ms >= entry) & (runway.limited.times_ms < out)
+    before = runway.limited.times_ms < turn
+    at_once = held.all(axis=0)
+    assert at_once[before].mean() > 0.3 and at_once[~before].mean() < 0.01
+    assert Runway.of({"BTCUSDT": two_months}, research.plan()).in_turns_days is None
 
 
 def test_what_earns_lasts_for_ever():

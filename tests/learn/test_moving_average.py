@@ -72,6 +72,15 @@ def test_the_share_of_the_window_that_a_turn_takes():
     assert moving_average.after_turn(10_000) == pytest.approx(10_000 * x, rel=1e-3)
 
 
+def test_the_measured_minute_is_within_one_of_the_formula_on_either_side():
+    falls = (0.01, 0.25, 0.5, 1.0, 4.0)
+    off = [
+        moving_average.after_turn(window, fall) - moving_average.turn_share(fall) * window
+        for window in (10, 15, 60, 240) for fall in falls
+    ]  # fmt: skip
+    assert -1 < min(off) < 0 < max(off) < 1
+
+
 def test_a_fall_that_is_none_is_refused_in_a_sentence():
     with pytest.raises(DomainError, match="fall 0, window 60; expected at least"):
         moving_average.after_turn(60, 0)

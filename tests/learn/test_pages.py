@@ -75,6 +75,9 @@ def page(request, tmp_path):
     ):
         found.wait_for_selector(f"{PLAY} .tgtqr-x svg")
         all_ran(found)
+        # what stays in an export is not shown beside the live picture
+        assert found.locator(".tgtqr-still").count() == found.locator(PLAY).count()
+        assert not found.locator(".tgtqr-still").filter(visible=True).count()
         yield found
         assert errors == []
 

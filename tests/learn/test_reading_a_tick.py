@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 from dataclasses import replace
@@ -278,6 +279,63 @@ def test_a_home_without_ticks_of_its_own_shows_one_of_its_demo(tmp_path):
 
     assert (tick.inputs.tick_id, tick.source) == ("20250601T0500Z", "from the last demo")
     assert reading_a_tick.a_tick("20250601T0000Z", home).inputs.tick_id == "20250601T0000Z"
+
+
+def put_as(home: Home, strategy: str, *ticks: str) -> None:
+    """Golden ticks as if `strategy` had decided them."""
+    put(home, *ticks)
+    for name in ticks:
+        path = next(home.ticks.rglob(f"{name}*"))
+        notebook = json.loads(gzip.decompress(path.read_bytes()))
+        inputs = json.loads(dumps(golden(name).inputs))
+        inputs["plan"] |= {"strategy": strategy, "parameters": {}}
+        notebook["metadata"]["tgtqr"]["inputs"] = inputs
+        path.write_bytes(gzip.compress(json.dumps(notebook).encode()))
+
+
+@pytest.mark.parametrize(
+    "strategy, why",
+    [
+        (
+            "ma_trend_filtered",
+            "compares a close with a mean, but the order book and funding have a say in it, too",
+        ),
+        ("funding_carry_paper", "decides by funding, not by a mean of closes"),
+        ("buy_and_hold", "compares no close with a mean"),
+    ],
+)
+def test_a_tick_of_another_strategy_is_refused_with_the_true_reason(tmp_path, strategy, why):
+    home = Home(tmp_path)
+    put_as(home, strategy, "20250601T0000Z")
+
+    with pytest.raises(DomainError) as refused:
+        reading_a_tick.a_tick("20250601T0000Z", home)
+
+    assert f"tick 20250601T0000Z: strategy {strategy} {why}; what is worked" in str(refused.value)
+    assert "nothing else, as ma_trend does it" in str(refused.value)
+
+
+def test_ticks_of_other_strategies_are_counted_when_one_is_made(tmp_path, monkeypatch):
+    home = Home(tmp_path)
+    put_as(home, "funding_carry_paper", *names()[:3])
+    put_as(Home(home.outputs / "demo"), "ma_trend_filtered", *names()[3:5])
+    path = next(home.ticks.rglob(f"{names()[2]}*"))
+    path.write_bytes(path.read_bytes()[:500])
+    monkeypatch.setattr(reading_a_tick, "made", lambda why: replace(ENTRY, source=why))
+
+    assert reading_a_tick.a_tick(home=home).source == (
+        "because of the 5 archived ticks looked at none can be explained here (2 of "
+        "funding_carry_paper, 2 of ma_trend_filtered, 1 that cannot be read): what is worked out by hand "
+        "is a close compared with a mean and nothing else, as ma_trend does it"
+    )
+
+
+def test_without_any_tick_that_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading_a_tick, "made", lambda why: replace(ENTRY, source=why))
+
+    found = reading_a_tick.a_tick(home=Home(tmp_path)).source
+
+    assert found == "because there is no archived tick"
 
 
 def test_a_damaged_tick_is_passed_over(tmp_path):

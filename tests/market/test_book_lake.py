@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tgtqr_lib.clock import to_ms
-from tgtqr_lib.domain import ABSENT, BookFeatures, DomainError, StoreError
+from tgtqr_lib.domain import ABSENT, BookFeatures, Busy, Damaged, DomainError
+from tgtqr_lib.market import sealed
 from tgtqr_lib.market.book_lake import BookLake, Look
 
 MINUTE = datetime(2025, 6, 1, 10, 15, tzinfo=UTC)
@@ -108,12 +109,78 @@ def test_an_altered_file_is_named_and_never_read(tmp_path):
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
 
-    with pytest.raises(StoreError, match=r"BTCUSDT-2025-06-01\.parquet is not what was written"):
-        lake.read("BTCUSDT", *DAY)
+    said = r"BTCUSDT-2025-06-01\.parquet is not what was written"
+    for use in (
+        lambda: lake.read("BTCUSDT", *DAY),
+        lambda: lake.newest("BTCUSDT"),
+        lambda: lake.write([a_look(MINUTE + timedelta(minutes=1))]),
+    ):
+        with pytest.raises(Damaged, match=said):
+            use()
     (problem,) = lake.verify().problems
     assert problem.code == "FILE_ALTERED"
     path.unlink()
-    assert [p.code for p in lake.verify().problems] == ["FILE_LOST"]
+    (lost,) = lake.verify().problems
+    assert lost.code == "FILE_LOST"
+    for advice in (problem.text, lost.text):
+        assert "restore it from a backup, or" in advice
+        assert "what was recorded cannot be fetched again" in advice
+        assert "import or fetch" not in advice
+
+
+def test_an_altered_file_moved_away_with_its_line_lets_recording_go_on(tmp_path):
+    lake = BookLake(tmp_path)
+    lake.write([a_look(), a_look(symbol="ETHUSDT")])
+    path = lake.folder / "BTCUSDT-2025-06-01.parquet"
+    path.write_bytes(b"PAR1 no more")
+    path.rename(tmp_path.parent / "elsewhere.parquet")  # as the advice says
+    sums = lake.folder / "SHA256SUMS"
+    lines = [line for line in sums.read_text().splitlines(True) if "BTCUSDT" not in line]
+    sums.write_text("".join(lines))
+
+    assert lake.write([a_look(MINUTE + timedelta(minutes=1))]) == 1
+    assert lake.verify().ok and len(lake.read("ETHUSDT", *DAY)) == 1
+
+
+def test_lost_checksums_are_damage_and_the_advice_is_not_to_fetch(tmp_path):
+    lake = BookLake(tmp_path)
+    lake.write([a_look()])
+    (lake.folder / "SHA256SUMS").unlink()
+
+    with pytest.raises(
+        Damaged, match="has no line in SHA256SUMS; restore SHA256SUMS from a backup"
+    ):
+        lake.write([a_look(MINUTE + timedelta(minutes=1))])
+    (problem,) = lake.verify().problems
+    assert problem.code == "FILE_UNLISTED"
+    assert problem.text.endswith("what was recorded cannot be fetched again")
+
+
+def test_a_write_cut_short_is_told_without_a_fetch(tmp_path):
+    lake = BookLake(tmp_path)
+    lake.write([a_look()])
+    sums = lake.folder / "SHA256SUMS"
+    sums.write_text(f"{'1' * 64}  BTCUSDT-2025-06-01.parquet\n{sums.read_text()}")
+
+    (problem,) = lake.verify().problems
+    assert problem.code == "WRITE_CUT_SHORT" and "the next look settles it" in problem.text
+    lake.write([a_look(MINUTE + timedelta(minutes=1))])
+    assert lake.verify().ok
+
+
+def test_the_newest_look_is_that_of_the_newest_day(tmp_path):
+    lake = BookLake(tmp_path)
+    assert lake.newest("BTCUSDT") is None
+    seen = datetime(2025, 6, 2, 0, 1, 3, tzinfo=UTC)
+    minutes = (MINUTE, datetime(2025, 6, 2, tzinfo=UTC), seen.replace(second=0))
+    lake.write([a_look(m, replace(SEEN, at=m + timedelta(seconds=3))) for m in minutes])
+    assert lake.newest("BTCUSDT") == seen and lake.newest("ETHUSDT") is None
+
+
+def test_another_writer_is_waited_for_as_long_as_was_said(tmp_path):
+    lake = BookLake(tmp_path)
+    with sealed.locked(lake.folder), pytest.raises(Busy, match=r"writing here for 0\.05 s"):
+        lake.write([a_look()], 0.05)
 
 
 def test_verify_tells_the_figures(tmp_path):

@@ -139,9 +139,9 @@ def test_a_bad_row_in_a_full_page_does_not_end_the_history(market):
 
 
 def test_history_that_begins_later_ends_the_fetching(market):
-    # the market begins on 20 November at 00:00: 58 hours and 15 minutes before
-    candles, _ = market.candles("ETHUSDT", 5000, moment("10:15"), 2)
-    assert len(candles) == 58 * 60 + 15
+    # the market begins on 10 November at 00:00: 12 days, 10 hours and 15 minutes before
+    candles, _ = market.candles("ETHUSDT", 20_000, moment("10:15"), 2)
+    assert len(candles) == 12 * 1440 + 615
 
 
 def test_prices_finer_than_the_step_raise_the_decimals_and_are_exact(market):

@@ -98,6 +98,12 @@ def test_a_refused_question_is_not_asked_again(gateway):
     assert gateway.asked == 1
 
 
+def test_a_page_instead_of_data_may_be_maintenance_or_another_host(gateway):
+    gateway.answers = [(200, "<html><body>System upgrade in progress</body></html>")]
+    with pytest.raises(DataError, match=r"under maintenance, .* later, or .* check exchange_host"):
+        gateway.client().ask("market_time")
+
+
 @pytest.mark.parametrize("body", ["<html>Welcome to our hotel</html>", "[]", "{}"])
 def test_a_host_that_is_another_is_named(gateway, body):
     gateway.answers = [(200, body)]

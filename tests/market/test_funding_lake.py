@@ -231,7 +231,10 @@ def test_a_file_of_rates_becomes_a_series_a_symbol(lake, tmp_path):
             "the rate is not a finite fraction below 1: 2025-06-02T02:00:00Z, rate nan",
         ),
         (a_row(32, 1.0), "the rate is not a finite fraction below 1"),
-        (a_row(26.5), "the time is not a whole 480 minutes: 2025-06-02T02:30:00Z"),
+        (
+            a_row(26.5),
+            "the time is not a whole 480 minutes, nor of another interval: 2025-06-02T02:30:00Z",
+        ),
         (a_row(8, 0.5), "an earlier row has the same time"),
         (a_row(32, None), "a value is missing: rate"),
         (a_row(32, symbol=None), "a value is missing: symbol"),

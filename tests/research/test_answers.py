@@ -151,6 +151,9 @@ def test_a_walk_chooses_on_the_past_alone_and_its_tests_join(half_a_year):
     at = half_a_year.candles.open_ms
     # 180 days less 40 and a pause of one: 139 days in ten tests, the last one shorter
     assert [len(each.split.test) / 1440 for each in walked.forward.judged] == [15] * 9 + [4]
+    whole = walk.Walk.of(half_a_year, research.plan(), grid, 40, 15, whole=True)
+    assert [len(each.split.test) / 1440 for each in whole.forward.judged] == [15] * 9
+    assert whole.end == (40 + 1 + 9 * 15) * 1440 and whole.kept.tolist() == walked.kept[:9].tolist()
     assert walked.forward.at_ms[0] == at[41 * 1440] + 60_000
     assert len(walked.forward.at_ms) == 139 * 1440
     first = walked.forward.judged[0]

@@ -94,24 +94,77 @@ def test_symbol_span_and_limits_are_those_chosen(page, home):
     assert "Limits off" not in page.parts["said"].value
 
 
-def test_a_handlers_error_is_a_sentence_on_the_page(home, capsys):
+def with_candles(home) -> None:
+    """Two days of both symbols in the lake, and nothing beside them."""
     until_day = datetime(2025, 6, 2, tzinfo=UTC)
     for symbol in ("BTCUSDT", "ETHUSDT"):
         seen = candles([100 + i % 5 for i in range(2880)], symbol, until=until_day)
         Lake(home.candles).write(seen, "an exchange")
+
+
+def shown(page) -> set[str]:
+    """The parts of the page with anything to see."""
+    empty = "<div class='tgtqr-x'></div>"
+    return {name for name, part in page.parts.items() if part.value not in ("", empty)}
+
+
+def test_a_handlers_error_is_a_sentence_on_the_page_and_nothing_older_is_beside_it(home, capsys):
+    with_candles(home)
     page = research.Explorer(home, days=40)
-    before = page.parts["equity"].value
     (home.candles / "spot" / "ETHUSDT" / "2025-06.parquet").write_bytes(b"PAR1 no more")
 
     page.symbol.value = "ETHUSDT"
 
     assert "Not shown: " in page.parts["said"].value
     assert "2025-06.parquet is not what was written" in page.parts["said"].value
-    assert page.parts["equity"].value == before
+    assert shown(page) == {"said"} and page.result is None and page.found is None
     assert capsys.readouterr() == ("", "")
 
     page.symbol.value = "BTCUSDT"
     assert "Not shown" not in page.parts["said"].value
+    assert shown(page) == set(page.parts)
+
+
+@pytest.mark.parametrize(
+    "name, lacks", [("funding_carry_paper", "funding"), ("ma_trend_filtered", "book")]
+)
+def test_a_strategy_whose_data_are_not_there_leaves_nothing_of_the_one_before(home, name, lacks):
+    with_candles(home)
+    page = research.Explorer(home, days=40, rest_s=0.05)
+    page.sliders["window"].value = 200  # its map is asked for, and not wanted any more
+    page.strategy.value = name
+    until(lambda: not page._at_rest._running)
+
+    assert f"Not shown: the lake has no {lacks} of BTCUSDT" in page.parts["said"].value
+    assert shown(page) == {"said"} and mapped(page)
+    assert page.result is None and page.found is None
+
+    page.strategy.value = "ma_trend"
+    until(lambda: page.found is not None)
+    assert shown(page) == set(page.parts) and page.result.strategy == "ma_trend"
+
+
+@pytest.mark.parametrize("name", ["buy_and_hold", "flat"])
+def test_a_strategy_without_parameters_has_no_map_of_another_one(page, name):
+    assert "backtests in" in page.parts["map"].value
+
+    page.strategy.value = name
+
+    assert f"{name} has no parameters to vary" in page.parts["map"].value
+    assert "backtests in" not in page.parts["map"].value and page.found is None
+    assert page.result.strategy == name and mapped(page)
+
+
+def test_the_map_of_another_choice_is_gone_at_once(home):
+    page = research.Explorer(home, days=40, rest_s=1.0)
+
+    page.symbol.value = "ETHUSDT"
+
+    assert "<svg" not in page.parts["map"].value and page.found is None
+    assert "is being computed" in page.parts["map"].value
+    until(lambda: page.found is not None)
+    chosen = f"{page.result.pnl:+.4f}".replace("-", "−")
+    assert f"chosen {chosen}" in page.parts["map"].value
 
 
 def test_a_value_out_of_range_is_a_sentence_on_the_page(page):

@@ -30,8 +30,8 @@ class Luck:
     """How far luck explains a result.
 
     sharpe, growth  intervals of the annualised Sharpe ratio and of the total return
-    probabilistic   that the true Sharpe ratio is above 0
-    deflated        that it is above what the best of `trials` shows by luck
+    probabilistic   one minus the p-value of the Sharpe ratio, were the true one 0
+    deflated        the same, were the true one what the best of `trials` shows by luck
     best_by_luck    that Sharpe ratio, annualised
     needed_days     days of such returns until `probabilistic` reaches 0.95; infinite if it never does
     timing          entries against random ones, when they were tested
@@ -49,7 +49,7 @@ class Luck:
 
     @property
     def convincing(self) -> bool:
-        """Whether every test made says with 95 % that it was not luck."""
+        """Whether every test made rejects luck at 5 %."""
         timed = self.timing is None or self.timing.p_value <= 1 - SURE
         return self.sharpe.low > 0 and self.deflated >= SURE and timed
 
@@ -75,8 +75,8 @@ class Luck:
         )
         many = (
             f"The best of {self.trials:,} worthless rules would show a Sharpe ratio of "
-            f"{self.best_by_luck:.2f}; that this one's true ratio is above that has a probability of "
-            f"{self.deflated:.1%} (deflated Sharpe ratio)."
+            f"{self.best_by_luck:.2f}; were that its true ratio, it would show less than it did in "
+            f"{self.deflated:.1%} of histories (deflated Sharpe ratio; 95 % would be evidence)."
             if self.trials > 1
             else "One trial was counted, so nothing is deflated; trials that are not counted flatter."
         )
@@ -87,8 +87,8 @@ class Luck:
             f"{self.growth.low:+.2%} to {self.growth.high:+.2%} (stationary bootstrap, "
             f"{self.sharpe.resamples:,} resamples of {self.seen.observations:,} days in blocks of "
             f"{self.sharpe.block:.1f} on average).",
-            f"The probability that its true Sharpe ratio is above 0 is {self.probabilistic:.1%} "
-            f"(probabilistic Sharpe ratio). {needed}",
+            f"Were its true Sharpe ratio 0, it would show less than it did in {self.probabilistic:.1%} of "
+            f"histories (probabilistic Sharpe ratio, one minus a p-value). {needed}",
             many,
             *([self.timing.text] if self.timing else []),
         )

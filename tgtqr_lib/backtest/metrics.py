@@ -154,6 +154,11 @@ class Study:
         return len(self.days) / DAYS_A_YEAR
 
     @cached_property
+    def solvent(self) -> bool:
+        """Whether the equity is above 0 at the start and at every mark."""
+        return self.start > 0 and bool((self.equity > 0).all())
+
+    @cached_property
     def underwater(self) -> np.ndarray:
         """(n,) USDT below the highest equity so far, the start counted; >= 0."""
         peak = np.maximum.accumulate(np.concatenate([[self.start], self.equity]))[1:]
@@ -193,10 +198,13 @@ def sortino(returns: np.ndarray) -> float:
 
 
 def cagr(study: Study) -> float:
-    """Growth a year; NaN below a whole year, which would be an extrapolation, not a measurement."""
-    if study.years < 1 or study.start <= 0:
+    """Growth a year; NaN below a whole year, which would be an extrapolation, not a measurement.
+
+    NaN too once the equity was 0 or below: what cannot be a base does not grow.
+    """
+    if study.years < 1 or not study.solvent:
         return NAN
-    return float(max(study.equity[-1] / study.start, 0.0) ** (1 / study.years) - 1)
+    return float((study.equity[-1] / study.start) ** (1 / study.years) - 1)
 
 
 def calmar(study: Study) -> float:
@@ -229,7 +237,9 @@ def exposure(study: Study) -> float:
 
 
 def turnover(study: Study) -> float:
-    """Notional bought and sold over mean equity, a year."""
+    """Notional bought and sold over mean equity, a year; NaN once the equity was 0 or below."""
+    if not study.solvent:
+        return NAN
     return _ratio(float(study.notional.sum()), float(np.mean(study.equity))) / study.years
 
 
@@ -294,7 +304,7 @@ METRICS: dict[str, Metric] = {
         "USDT", "half the spread at every fill, summed", "none", lambda s: s.spread),
     "funding": Metric("USDT", "funding paid less received", "none", lambda s: s.funding),
     "cagr": Metric(
-        "fraction a year", "(last equity / start)^(1 / years) - 1; from one year on",
+        "fraction a year", "(last equity / start)^(1 / years) - 1; from one year on, while equity is above 0",
         "compounded; years = UTC days / 365", cagr),
     "volatility": Metric(
         "fraction a year", "standard deviation (n - 1) of net daily returns", ROOT_OF_A_YEAR,
@@ -318,7 +328,7 @@ METRICS: dict[str, Metric] = {
         "days", "longest time from a high until it is reached again, or the end", "none",
         drawdown_days),
     "calmar": Metric(
-        "ratio", "cagr / max_drawdown (Young 1991); from one year on", "as cagr", calmar),
+        "ratio", "cagr / max_drawdown (Young 1991); where cagr has a value", "as cagr", calmar),
     "exposure": Metric("fraction", "time in which anything is held / all time", "none", exposure),
     "trades": Metric(
         "count", "closed trades; what a trim sells is one of its own", "none",
@@ -336,8 +346,8 @@ METRICS: dict[str, Metric] = {
         "minutes", "mean time from entry to exit of closed trades", "none",
         lambda s: _mean((s.exit_ms - s.entry_ms)[s.closed]) / MINUTE_MS),
     "turnover": Metric(
-        "times a year", "notional bought and sold / mean equity", "/ years; years = UTC days / 365",
-        turnover),
+        "times a year", "notional bought and sold / mean equity, while equity is above 0",
+        "/ years; years = UTC days / 365", turnover),
 }  # fmt: skip
 
 

@@ -55,8 +55,10 @@ def _spread(seen: Moments) -> float:
 
 
 def probabilistic_sharpe(seen: Moments, benchmark: float = 0.0) -> float:
-    """PSR: the probability that the true Sharpe ratio is above `benchmark` (per observation).
+    """PSR: one minus the p-value of the Sharpe ratio seen, were the true one `benchmark` (per observation).
 
+    The share of histories as long that would then show a lower ratio; it is not the probability that the true
+    ratio is above `benchmark`.
     Phi((SR - SR*) sqrt(n - 1) / sqrt(1 - skew SR + (kurtosis - 1) / 4 SR^2)), 2012, equation 9.
     """
     error = sqrt(max(_spread(seen), 1e-12))
@@ -89,7 +91,7 @@ def expected_maximum(trials: float, variance: float) -> float:
 
 
 def deflated_sharpe(seen: Moments, trials: float, variance: float) -> float:
-    """DSR: the probability that the true Sharpe ratio is above what the best of `trials` shows by luck."""
+    """DSR: PSR against the Sharpe ratio that the best of `trials` worthless rules is expected to show."""
     return probabilistic_sharpe(seen, expected_maximum(trials, variance))
 
 

@@ -44,12 +44,12 @@ class Significance:
     @property
     def text(self) -> str:
         """The result as a sentence."""
-        better = 1 - self.p_value
+        better = self.draws + 1 - round(self.p_value * (1 + self.draws))
         return (
             f"Before costs its {self.trades:,} holds earned {exp(self.observed) - 1:+.2%}, compounded while held; "
             f"{self.draws:,} random rules with as many, as long, earned "
-            f"{exp(self.mean) - 1:+.2%} on average. It did better than {better:.1%} of them "
-            f"(p = {self.p_value:.4g})."
+            f"{exp(self.mean) - 1:+.2%} on average. It did better than {better:,} of them "
+            f"(p = {self.p_value:.4g}, which counts it among them)."
         )
 
 

@@ -10,7 +10,7 @@ import argparse
 import sys
 
 from tgtqr_lib.commands.output import json_option, print_json
-from tgtqr_lib.domain import DomainError
+from tgtqr_lib.domain import Busy, DomainError
 from tgtqr_lib.home import Home
 
 
@@ -31,7 +31,10 @@ def run(options: argparse.Namespace) -> int:
         raise DomainError("expected --day or --post-mortem, not both")
     home = Home.find(options.home)
     if options.post_mortem is not None:
-        report = reports.post_mortem(home, options.post_mortem)
+        try:
+            report = reports.post_mortem(home, options.post_mortem)
+        except Busy:
+            raise Busy(_wait(home)) from None
         facts = {"tick": report.notebook.stem.removeprefix("post-mortem-")}
     else:
         day, why = (options.day, "") if options.day is not None else daily.latest_day(home)
@@ -45,3 +48,16 @@ def run(options: argparse.Namespace) -> int:
         print(report.notebook)
         print(report.page)
     return 0
+
+
+def _wait(home: Home) -> str:
+    """What to do while another process writes a post-mortem."""
+    from tgtqr_lib import after_stop
+
+    tick = after_stop.under_way(home)
+    if tick is None:
+        return "another post-mortem is being written; wait some seconds and ask again"
+    return (
+        f"after the stop the post-mortem of tick {tick} is being written by itself; wait some seconds, then "
+        f"it is {after_stop.page_of(home, tick)}, or ask again"
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tgtqr_lib import ledger, settings
+from tgtqr_lib import ledger, recording, settings
+from tgtqr_lib.clock import parse_time
 from tgtqr_lib.commands.output import json_option, print_json
 from tgtqr_lib.desk import open_desk
 from tgtqr_lib.home import Home
@@ -22,6 +23,8 @@ def run(options: argparse.Namespace) -> int:
     ledger.connect(home.ledger, create=False).close()
     with open_desk(home, chosen) as desk:
         facts = gather(desk)
+        if chosen.record_book:
+            facts["looks"] = recording.standing(desk, parse_time(facts["exchange_time"]))
     if options.json:
         print_json(facts)
     else:
@@ -66,6 +69,14 @@ def page(facts: dict[str, Any]) -> list[str]:
         + (f"; {facts['ledger']['problem']}" if facts["ledger"]["problem"] else ""),
         f"disk       {facts['disk_free_mb']:,} MB free",
     ]
+    if looks := facts.get("looks"):
+        lines += [f"looks      {_look(one)}" for one in looks]
     if facts["exchange_problem"]:
         lines.append(f"exchange   {facts['exchange_problem']}")
     return lines
+
+
+def _look(one: dict[str, Any]) -> str:
+    """The newest look at a symbol's order book, or what keeps it from being read."""
+    age = "none yet" if one["age_s"] is None else f"the newest is {one['age_s']:.0f} s old"
+    return f"at the order book of {one['symbol']}: {one['problem'] or age}"

@@ -48,6 +48,8 @@ def run(options: argparse.Namespace) -> int:
     if seen.missed:
         others = f" and {len(seen.missed) - 1} before it" if len(seen.missed) > 1 else ""
         print(f"  missed: tick {seen.missed[-1]}{others}")
+    if seen.looks is not None:
+        print("  looks at the order books: " + "\n    ".join(seen.looks.lines))
     if seen.stopped:
         print(f"  STOPPED: {seen.stopped}")
     return 0

@@ -345,7 +345,7 @@ class Noise:
         return int(np.argmax(self.train[:tries]))
 
     def deflated(self, tries: int) -> float:
-        """The probability that the best one's true ratio is above what luck alone shows."""
+        """One minus the p-value of the best one's ratio, were its true one what luck alone shows."""
         seen = moments(self.returns[:, self.best(tries)])
         return deflated_sharpe(seen, tries, 1 / (TRAIN - 1))
 
@@ -378,9 +378,9 @@ class Noise:
         inside = frame.values() + frame.level(0.0) + drawn + _below(frame, ticks)
         svg = picture("Sharpe ratio a year, of pure noise", legend, inside, told).svg
         return (
-            f"{svg}<p>{told} That its true ratio is above luck's has a probability of "
-            f"{self.deflated(tries):.0%} (deflated Sharpe ratio); taken as the only try, "
-            f"{self.deflated_as_one(tries):.1%}.</p>"
+            f"{svg}<p>{told} Were its true ratio luck's, it would show less than it did in "
+            f"{self.deflated(tries):.0%} of years (deflated Sharpe ratio; 95 % would be evidence). Taken as "
+            f"the only try, with a true ratio of 0, in {self.deflated_as_one(tries):.1%}.</p>"
         )
 
     def deflated_as_one(self, tries: int) -> float:
@@ -421,8 +421,10 @@ def answer(peek: Peek, caught: Sequence[Caught], coins: Coins, noise: Noise) -> 
     best = noise.best(most)
     lines.append(
         f"The best of {most:,} settings on noise had a Sharpe ratio of {number(noise.train[best], 2)}, a year later "
-        f"{number(noise.test[best], 2)}; luck explains {number(by_luck(most), 2)}, and with all tries counted "
-        f"a true ratio above that has a probability of {noise.deflated(most):.0%}."
+        f"{number(noise.test[best], 2)}; luck explains {number(by_luck(most), 2)}. With all tries counted the "
+        f"deflated Sharpe ratio is {noise.deflated(most):.0%}: were that the true ratio, {noise.deflated(most):.0%} of "
+        "years would show less; 95 % would be evidence. It is one minus a p-value, not the probability that "
+        "the rule is good."
     )
     lines.append(
         "`check` sees what a strategy reads. It cannot see which coins were left out of the data, nor how "

@@ -413,12 +413,14 @@ class Runway:
 
     a_day    what -> USDT a day that it takes, below zero when it earns
     usable   USDT that can be lost before no order fits over the account's floor any more
+    at_once  USDT that can be lost before orders of all symbols no longer fit over it at the same time
     limited  the backtest with the hard limits on
     """
 
     symbols: tuple[str, ...]
     a_day: Mapping[str, float]
     usable: Decimal
+    at_once: Decimal
     limited: Result
 
     FEES = "fees"
@@ -438,10 +440,11 @@ class Runway:
             cls.SPREAD: daily(lambda r: r.fees + r.spread),
             cls.ALL: daily(lambda r: -r.pnl),
         }
-        smallest = min(_reserve(past, plan) for past in pasts.values())
+        reserves = [_reserve(past, plan) for past in pasts.values()]
         candles = {symbol: past.candles for symbol, past in pasts.items()}
         limited = backtest.run(candles, plan, HARD)
-        return cls(tuple(pasts), a_day, HARD.total_loss_usdt - smallest, limited)
+        usable, at_once = (HARD.total_loss_usdt - part for part in (min(reserves), sum(reserves)))
+        return cls(tuple(pasts), a_day, usable, at_once, limited)
 
     @cached_property
     def stopped_days(self) -> float | None:
@@ -450,6 +453,15 @@ class Runway:
         if stop is None:
             return None
         return (stop.at.timestamp() * 1000 - int(self.limited.times_ms[0])) / DAY_MS
+
+    @cached_property
+    def in_turns_days(self) -> float | None:
+        """Days until the symbols could no longer hold at once, by the marks; None for one alone, or if never."""
+        lost = float(self.limited.initial_units) / 1e8 - self.limited.equity_units / 1e8
+        rows = np.flatnonzero(lost > float(self.at_once))
+        if len(self.symbols) < 2 or not len(rows):
+            return None
+        return (int(self.limited.times_ms[rows[0]]) - int(self.limited.times_ms[0])) / DAY_MS
 
     @property
     def days(self) -> float:
@@ -481,6 +493,9 @@ class Runway:
             if days is None
             else f"{number(days, 0)} ({self.limited.stop.cause})"
         )
+        if self.in_turns_days is not None:
+            text = "with the limits on, room for all symbols at once"
+            rows.append((text, "", "", number(self.in_turns_days, 0)))
         rows.append(("the backtest with the limits on", "", "", told))
         head = (
             " and ".join(self.symbols), "USDT a day", f"days that {total} lasts",

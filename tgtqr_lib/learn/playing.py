@@ -20,6 +20,12 @@ overflow:visible}
 color:var(--ink);border-bottom:1px solid var(--line)}
 """.strip().replace("\n", "")
 
+# both are outputs of the same cell
+STILL = (
+    ".jp-OutputArea:has(.tgtqr-play) .jp-OutputArea-child:has(.tgtqr-still){display:none}"
+    ".tgtqr-still{max-width:820px}"
+)
+
 
 class Play:
     """What a cell ends in: `draw` at the sliders' values, drawn again whenever one is moved.
@@ -27,7 +33,7 @@ class Play:
     draw     name=value for each slider -> HTML, such as the `svg` of a `Sketch` and a paragraph
     sliders  name -> (value, low, high, step, words for people with the unit)
 
-    `html` is what is shown now. Without a live kernel the last picture stays as HTML.
+    `html` is what is shown now. An export, which has no kernel to draw, shows the first picture instead.
     """
 
     def __init__(
@@ -91,7 +97,15 @@ class Play:
         page.add_class("tgtqr-play")
         return page
 
+    @property
+    def still(self) -> str:
+        """HTML of what is shown now, for a page without sliders; hidden beside a widget that is there."""
+        return f"<style>{drawing.STYLE}{STYLE}{STILL}</style><div class='tgtqr-still'>{self.html}</div>"
+
     def _ipython_display_(self) -> None:
         from IPython.display import display
 
-        display(self.page)
+        live = self.page._repr_mimebundle_()
+        # an output of its own: nbconvert shows a widget's view alone, which is empty without a network
+        display(live | {"text/html": ""}, raw=True)
+        display({"text/html": self.still, "text/plain": ""}, raw=True)

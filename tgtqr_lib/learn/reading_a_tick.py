@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
@@ -43,7 +44,7 @@ from tgtqr_lib.learn.moving_average import tie_of
 from tgtqr_lib.limits import COLLAR_BPS, QUOTE_MAX_AGE_S
 from tgtqr_lib.research.drawing import Frame, number, picture
 from tgtqr_lib.research.plans import Answer, counted
-from tgtqr_lib.strategies import strategy_named
+from tgtqr_lib.strategies import STRATEGIES, Strategy, strategy_named
 
 BPS = 10_000
 NEWEST = 96  # sealed ticks of a home that are looked through for one with an order
@@ -154,9 +155,12 @@ def a_tick(word: str = "", home: Home | None = None) -> Tick:
         return Tick(sealed, "as you asked")
     found = _newest(home, "from the archive of this home") or _newest(demo, "from the last demo")
     if found is None:
-        found = made()
+        found = made(_why_made(home, demo))
         if why := _unfit(found.sealed):  # settings in the environment hold for it, too
-            raise DomainError(f"the tick made by the simulator: {why}; name one to explain")
+            raise DomainError(
+                f"the tick made by the simulator: {why}; name one to explain, or begin without the settings "
+                "of the environment"
+            )
     return found
 
 
@@ -185,8 +189,8 @@ def _newest(home: Home, source: str) -> Tick | None:
     return newest
 
 
-def made() -> Tick:
-    """The first tick of a demo: a real one, played against the simulator and sealed."""
+def made(why: str = "because there is no archived tick") -> Tick:
+    """The first tick of a demo: a real one, played against the simulator and sealed; `why` is told with it."""
     with tempfile.TemporaryDirectory(prefix="tgtqr-tick-") as folder:
         home = Home(Path(folder, "home"))
         try:
@@ -195,7 +199,52 @@ def made() -> Tick:
                 sealed = open_archived(find_sealed(home, result.tick_id))
         finally:
             _leave_log()  # it goes with the folder
-    return Tick(sealed, "made just now by the simulator, because there is no archived tick")
+    return Tick(sealed, f"made just now by the simulator, {why}")
+
+
+def _why_made(*homes: Home) -> str:
+    """Why none of the archived ticks of `homes` is shown: how many there are, and what they are."""
+    kinds: Counter[str] = Counter()
+    for home in homes:
+        for path in notebooks_in(home.ticks)[-NEWEST:]:
+            try:
+                sealed = open_archived(path)
+                if not (why := _unfit(sealed)):
+                    why = "that cannot be decided again"
+                elif sealed.decision is not None:
+                    name = sealed.inputs().plan.strategy
+                    other = strategy_named(name).fast is None
+                    why = f"of {name}" if other else "with something missing"
+                else:
+                    why = "that ended before a decision"
+            except TgtqrError:
+                why = "that cannot be read"
+            kinds[why] += 1
+    if not kinds:
+        return "because there is no archived tick"
+    told = ", ".join(f"{count:,} {kind}" for kind, count in sorted(kinds.items()))
+    return (
+        f"because of the {counted(kinds.total(), 'archived tick')} looked at none can be explained here "
+        f"({told}): what is worked out by hand is {_by_hand()}"
+    )
+
+
+def _by_hand() -> str:
+    """Which strategies this notebook can explain."""
+    names = sorted(name for name, strategy in STRATEGIES.items() if strategy.fast is not None)
+    return f"a close compared with a mean and nothing else, as {' and '.join(names)} does it"
+
+
+def _other_way(strategy: Strategy) -> str:
+    """Why the signals of `strategy` are not worked out by hand here."""
+    reads = " and ".join({"book": "the order book"}.get(need, need) for need in strategy.needs)
+    if not reads:
+        how = "compares no close with a mean"
+    elif strategy.reference is None:
+        how = f"decides by {reads}, not by a mean of closes"
+    else:
+        how = f"compares a close with a mean, but {reads} have a say in it, too"
+    return f"strategy {strategy.name} {how}; what is worked out by hand here is {_by_hand()}"
 
 
 def _leave_log() -> None:
@@ -212,7 +261,7 @@ def _unfit(sealed: Archived) -> str:
     inputs = sealed.inputs()
     strategy = strategy_named(inputs.plan.strategy)
     if strategy.fast is None:
-        return f"strategy {strategy.name} is no comparison with a mean"
+        return _other_way(strategy)
     window = strategy.checked(inputs.plan.parameters)[strategy.fast.window]
     for view in inputs.markets:
         if view.instrument is None or view.quote is None or view.problems:

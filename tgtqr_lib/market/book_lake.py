@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -37,6 +37,19 @@ DAY_FILE = re.compile(r"([A-Z0-9]+)-(\d{4}-\d\d-\d\d)\.parquet")
 SOURCES = ("watch", "tick")  # the later one replaces the earlier
 COLUMNS = ("at_ms", "seen_ms", *BookHistory.NAMES, "source")
 READ_ATTEMPTS = 5
+# what can be done about a file: other than candles, looks can never be had a second time
+ADVICE = {
+    "FILE_LOST": "is in {sums} but not there; restore it from a backup, or delete its line",
+    "FILE_UNLISTED": (
+        "has no line in {sums}; restore {sums} from a backup, or write the line with sha256sum if you "
+        "trust the file, or move it elsewhere"
+    ),
+    "FILE_ALTERED": (
+        "is not what was written, its SHA-256 is not the one in {sums}; restore it from a backup, or "
+        "move it elsewhere and delete its line"
+    ),
+}
+GONE = "what was recorded cannot be fetched again"
 SELECT = (
     "SELECT make_timestamptz(at_ms * 1000) AS ts, CAST(seen_ms AS INTEGER) AS seen_ms, "
     + ", ".join(
@@ -76,10 +89,11 @@ class BookLake:
     def folder(self) -> Path:
         return self.root / MARKET
 
-    def write(self, looks: Iterable[Look]) -> int:
+    def write(self, looks: Iterable[Look], timeout_s: float = sealed.LOCK_TIMEOUT_S) -> int:
         """Add looks; how many were new. One of the same minute stays, unless a tick's replaces the watch's.
 
-        Raises `StoreError` when a file is damaged or the disk is full.
+        Raises `Damaged` for a file that is not what was written, `Busy` when another process has been
+        writing for `timeout_s`, `StoreError` when the disk is full.
         """
         days: dict[str, list[Look]] = {}
         for look in looks:
@@ -87,7 +101,7 @@ class BookLake:
         if not days:
             return 0
         added = 0
-        with sealed.locked(self.folder), duck.errors(StoreError, self.folder):
+        with duck.errors(StoreError, self.folder), sealed.locked(self.folder, timeout_s):
             sealed.settle(self.folder)
             staged = {}
             for name, fresh in days.items():
@@ -103,7 +117,7 @@ class BookLake:
         return added
 
     def read(self, symbol: str, start: datetime, end: datetime) -> BookHistory:
-        """The looks of [start, end), oldest first. Raises `StoreError` for a damaged file."""
+        """The looks of [start, end), oldest first. Raises `Damaged` for a file that is not what was written."""
         for moment in (start, end):
             if moment.tzinfo is None:
                 raise DomainError(f"time {moment.isoformat()} has no time zone; expected UTC")
@@ -120,6 +134,15 @@ class BookLake:
             name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(BookHistory.NAMES)
         }
         return BookHistory(np.array([row[0] for row in rows], dtype=np.int64), columns)
+
+    def newest(self, symbol: str) -> datetime | None:
+        """When the newest look at the book of `symbol` was taken, of the newest day's file; None without any.
+
+        Raises `Damaged` when that file is not what was written.
+        """
+        days = self._days(symbol)
+        rows = self._rows(days[-1]) if days else []
+        return from_ms(rows[-1][0] + rows[-1][1]) if rows else None
 
     def verify(self) -> LakeReport:
         """Every problem, each a sentence, and the figures of each series."""
@@ -141,7 +164,7 @@ class BookLake:
                     problems.append(lake_check.left_over(path))
                 elif match is None:
                     problems.append(lake_check.stray(path))
-                elif wrong := lake_check.checked_file(path, lines.get(name, ())):
+                elif wrong := _checked_file(path, lines.get(name, ())):
                     problems += wrong
                 else:
                     try:
@@ -167,15 +190,35 @@ class BookLake:
             try:
                 found, problem = sealed.look(path, sealed.sums(self.folder).get(name, ()))
                 if problem is not None:
-                    raise Damaged(problem.text)
+                    raise Damaged(_advised(path, problem).text)
                 rows = _content(path) if found else []
             except (DataError, StoreError) as error:
                 if attempt == READ_ATTEMPTS:
+                    if isinstance(error, StoreError):
+                        raise
                     raise StoreError(str(error)) from None
                 continue
             if sealed.stamp(path) == before:
                 return rows
         raise StoreError(f"{path} was replaced each of {READ_ATTEMPTS} times it was read")
+
+
+def _advised(path: Path, problem: Problem) -> Problem:
+    """`problem` with what can be done about a file of looks."""
+    if problem.code not in ADVICE:
+        return problem
+    text = ADVICE[problem.code].format(sums=sealed.SUMS)
+    return replace(problem, text=f"{path} {text}; {GONE}")
+
+
+def _checked_file(path: Path, checksums: tuple[str, ...]) -> list[Problem]:
+    """What is wrong with the file as a whole."""
+    _, problem = sealed.look(path, checksums)
+    problems = [] if problem is None else [_advised(path, problem)]
+    if len(checksums) > 1:
+        text = f"{path}: a write was cut short; the file is whole, and the next look settles it"
+        problems.append(Problem("WRITE_CUT_SHORT", text))
+    return problems
 
 
 def _take(rows: dict[int, tuple], look: Look) -> None:

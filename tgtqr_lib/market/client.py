@@ -48,6 +48,10 @@ PROXY = "the proxy does not answer; check HTTPS_PROXY"
 WRONG_HOST = (
     "this is not Bybit's API; check exchange_host, expected something like https://api.bybit.com"
 )
+PAGE = (
+    "this is a page, not data: either Bybit is under maintenance, then ask again later, or the host is not "
+    "Bybit's API, then check exchange_host, expected something like https://api.bybit.com"
+)
 
 
 def _ccxt() -> tuple[Any, Any]:
@@ -152,8 +156,9 @@ class Client:
 
     def _result(self, answer: Any) -> dict[str, Any]:
         if not isinstance(answer, dict) or not isinstance(answer.get("result"), dict):
+            advice = PAGE if isinstance(answer, str) else WRONG_HOST
             raise DataError(
-                f"exchange {self.host}: the answer is not Bybit's ({str(answer)[:80]!r}); {WRONG_HOST}"
+                f"exchange {self.host}: the answer is not Bybit's ({str(answer)[:80]!r}); {advice}"
             )
         return answer["result"]
 

@@ -201,7 +201,8 @@ class FundingLake:
                 rates = _content(path) if found else FundingRates.of(symbol, [], [], [], [])
             except (DataError, StoreError) as error:
                 if attempt == READ_ATTEMPTS:
-                    raise StoreError(str(error)) from None
+                    kind = Damaged if isinstance(error, Damaged) else StoreError
+                    raise kind(str(error)) from None
                 continue
             if sealed.stamp(path) == before:
                 return rates

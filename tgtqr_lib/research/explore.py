@@ -66,6 +66,12 @@ class AtRest:
                 self._running = True
                 threading.Thread(target=self._run, name="at rest", daemon=True).start()
 
+    def forget(self) -> None:
+        """Do nothing of what was asked for; what is under way is no longer wanted."""
+        with self._changed:
+            self._work, self._asked = None, self._asked + 1
+            self._changed.notify()
+
     def _run(self) -> None:
         while True:
             with self._changed:
@@ -76,13 +82,14 @@ class AtRest:
                     pass
                 work, number = self._work, self._asked
                 self._work = None
-            work(lambda number=number: number == self._asked)
+            if work is not None:
+                work(lambda number=number: number == self._asked)
 
 
 class Explorer:
     """The page; a cell that ends in one shows it.
 
-    result, found  what is shown: the last backtest, and the last sweep
+    result, found  what is shown: the last backtest, and the last sweep; None while nothing is
     """
 
     def __init__(
@@ -99,6 +106,7 @@ class Explorer:
         self._pasts: dict[str, Past] = {}
         self._spans: dict[tuple[str, int], Past] = {}
         self._at_rest = AtRest(rest_s)
+        self._drawing = threading.RLock()  # no map may come after what was chosen since
         self._make()
         self._choose_strategy()
         self._safely(self._begin)
@@ -131,7 +139,7 @@ class Explorer:
             chosen.layout.width = "250px"
             chosen.style.description_width = "60px"
         for chosen in (self.symbol, self.span, self.limits):
-            chosen.observe(self._changed, "value")
+            chosen.observe(self._choice_changed, "value")
         self.strategy.observe(self._strategy_changed, "value")
         controls = widgets.HBox([self.symbol, self.span, self.strategy, self.limits])
         controls.add_class("controls")
@@ -154,22 +162,44 @@ class Explorer:
             )  # fmt: skip
             slider.style.description_width = "170px"
             slider.layout.width = "min(100%, 540px)"
-            slider.observe(self._changed, "value")
+            slider.observe(self._slider_moved, "value")
             self.sliders[name] = slider
         self.slider_box.children = tuple(self.sliders.values())
 
     def _strategy_changed(self, _: Any) -> None:
-        self._safely(lambda: (self._choose_strategy(), self._show()))
+        self._safely(lambda: (self._choose_strategy(), self._no_map(), self._show()))
 
-    def _changed(self, _: Any) -> None:
+    def _choice_changed(self, _: Any) -> None:
+        self._safely(lambda: (self._no_map(), self._show()))
+
+    def _slider_moved(self, _: Any) -> None:
         self._safely(self._show)
 
     def _safely(self, work: Callable[[], Any]) -> None:
-        """Do `work`; what goes wrong becomes a sentence on the page, and the pictures stay."""
+        """Do `work`; what goes wrong becomes a sentence on the page, and nothing older stays beside it."""
         try:
             work()
         except Exception as error:
+            self._clear()
             self._say(error)
+
+    def _clear(self) -> None:
+        """Take figures, pictures and map away: they are of something else than what is chosen."""
+        self._no_map("")
+        self.result = None
+        for name in ("figures", "equity", "trades", "costs"):
+            self._put(name, "")
+
+    def _no_map(self, why: str = "The map of the neighbours is being computed.") -> None:
+        """Take the map away, and let the one that is under way be forgotten."""
+        self._at_rest.forget()
+        self._blank_map(f"<p class='small'>{why}</p>" if why else "")
+
+    def _blank_map(self, text: str = "") -> None:
+        with self._drawing:
+            self.found = None
+            self._put("map", text)
+            self.parts["map"].remove_class("waits")
 
     def _say(self, error: Exception) -> None:
         text = str(error) if isinstance(error, TgtqrError) else f"{type(error).__name__}: {error}"
@@ -215,7 +245,8 @@ class Explorer:
         took = (time.perf_counter() - began) * 1000
         self._put("said", f"<p><b>{escape(past.label)}</b></p>{notes}")
         self._put("figures", _figures(result, study, took))
-        if now:
+        if now or not strategy.parameters:  # without any there is nothing to wait for
+            self._at_rest.forget()
             self._map(past, plan, limits, lambda: True)
         else:
             self.parts["map"].add_class("waits")
@@ -229,14 +260,20 @@ class Explorer:
             began = time.perf_counter()
             near = heatmap.Neighbours.of(past, plan, limits)
             took = time.perf_counter() - began
-            if wanted():
-                self.found = near.found
-                tried = 0 if near.found is None else len(near.found)
-                small = f"<p class='small'>{tried:,} backtests in {took * 1000:,.0f} ms</p>"
-                self._put("map", near.sketch.svg + small)
-                self.parts["map"].remove_class("waits")
+            text = near.sketch.svg
+            if near.found is not None:
+                said = f"{len(near.found):,} backtests in {took * 1000:,.0f} ms"
+                text += f"<p class='small'>{said}</p>"
+            with self._drawing:
+                if wanted():
+                    self.found = near.found
+                    self._put("map", text)
+                    self.parts["map"].remove_class("waits")
         except Exception as error:
-            self._say(error)
+            with self._drawing:
+                if wanted():
+                    self._blank_map()
+                    self._say(error)
 
 
 def _notes(result: Result) -> list[str]:

@@ -44,10 +44,12 @@ class Walk:
         test_days: int = 30,
         purge_days: int = 1,
         anchored: bool = False,
+        whole: bool = False,
     ) -> Walk:
         """Choose the combination of `grid` with the best net result in training, test it on what follows.
 
         train_days, test_days  at most a quarter and a twelfth of the history, in whole days
+        whole  leave a last test out that is shorter than the others
 
         Raises `DomainError` when the history is too short for that.
         """
@@ -59,6 +61,9 @@ class Walk:
                 f"{past.candles.symbol}: {past.days:.1f} days are too few to train on {train_days} and "
                 f"pause {purge_days}; expected more than {train_days + purge_days}"
             )
+        if whole:
+            rest = (rows - (train_days + purge_days) * DAY) % (test_days * DAY)
+            rows = rows - rest if rows - rest > (train_days + purge_days) * DAY else rows
         splits = walk_forward_splits(
             rows, train=train_days * DAY, test=test_days * DAY, purge=purge_days * DAY,
             anchored=anchored,
@@ -77,6 +82,11 @@ class Walk:
             np.array([each.score for each in forward.judged]) / trained,
             np.array([each.gain for each in forward.judged]) / days,
         )
+
+    @property
+    def end(self) -> int:
+        """The row of the history after the last test."""
+        return self.forward.judged[-1].split.test.end
 
     @property
     def net(self) -> float:

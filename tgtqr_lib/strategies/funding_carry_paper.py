@@ -38,7 +38,7 @@ def explain(history: History, *, long_below: int = 75, flat_above: int = 150) ->
     low, high = long_below / 100, flat_above / 100
     target = targets(history, long_below=long_below, flat_above=flat_above)[-1]
     if np.isnan(target):
-        return Told("SIGNAL_IN_BAND", f"{rate}, from {low:g} to {high:g}: HOLD")
+        return Told("SIGNAL_FUNDING_BAND", f"{rate}, from {low:g} to {high:g}: HOLD")
     if target > 0:
         return Told("SIGNAL_LONG", f"{rate}, below {low:g}: LONG")
     return Told("SIGNAL_FLAT", f"{rate}, above {high:g}: FLAT")
@@ -51,8 +51,12 @@ STRATEGY = Strategy(
     lookback=lookback,
     reference=None,
     parameters={
-        "long_below": Parameter(75, -4000, 4000, "1e-6 per 8 h", "long below this mean rate"),
-        "flat_above": Parameter(150, -4000, 4000, "1e-6 per 8 h", "flat above this mean rate"),
+        "long_below": Parameter(
+            75, -4000, 4000, "millionths per 8 hours", "long below this mean rate"
+        ),
+        "flat_above": Parameter(
+            150, -4000, 4000, "millionths per 8 hours", "flat above this mean rate"
+        ),
     },
     needs=("funding",),
     explain=explain,

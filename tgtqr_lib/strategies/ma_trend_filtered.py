@@ -99,7 +99,11 @@ STRATEGY = Strategy(
     parameters={
         **ma_trend.STRATEGY.parameters,
         "funding_most": Parameter(
-            200, -4000, 4000, "1e-6 per 8 h", "enters at this 7-day mean of funding at most"
+            200,
+            -4000,
+            4000,
+            "millionths per 8 hours",
+            "enters at this 7-day mean of funding at most",
         ),
         "book_least": Parameter(
             -20, -100, 100, "hundredths", "enters at this imbalance of 5 levels at least"

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from tgtqr_lib.backtest.bootstrap import Interval
 from tgtqr_lib.backtest.luck import SURE, Luck
 from tgtqr_lib.backtest.metrics import METRICS
 from tgtqr_lib.backtest.terms import SPREAD_BPS
@@ -154,19 +155,32 @@ def _signals(subject: Subject) -> tuple[str, ...]:
 
 
 def verdict(subject: Subject) -> str:
-    """Whether it earns more than its costs, and whether it loses to them."""
+    """Whether it earned anything that can be told from nothing, and what the costs made of it."""
     gross, net, costs = float(subject.off.gross), float(subject.off.pnl), subject.costs
     if not len(subject.off.table):
         return "It never traded in this history."
+    before = before_costs(subject.gross_interval)
     if net >= 0:
-        return (
-            "In this history it earns more than it costs; whether that is luck is another question."
-        )
+        return f"{before} The gross result covered the costs."
     if gross > 0:
-        return (
-            f"It earns something before costs, and the costs take {costs / gross:.1f} times that."
-        )
-    return f"It loses before any cost; of the whole loss {costs / -net:.0%} is costs."
+        return f"{before} The costs were {costs / gross:.1f} times the gross result."
+    return f"{before} It lost before any cost; of the whole loss {costs / -net:.0%} is costs."
+
+
+def before_costs(found: Interval | None) -> str:
+    """What the gross Sharpe ratio says, by its interval."""
+    if found is None:
+        return "The days are too few for an interval of its Sharpe ratio before costs."
+    if found.low > 0:
+        told = "above zero"
+    elif found.high < 0:
+        told = "below zero"
+    else:
+        told = "which cannot be told from zero"
+    return (
+        f"Before costs its Sharpe ratio was {found.estimate:.2f} a year, {told} "
+        f"({SURE * 100:.0f} % interval {found.low:.2f} to {found.high:.2f})."
+    )
 
 
 def stopped(subject: Subject) -> str:
@@ -287,12 +301,24 @@ def add_walk(pages: Pages, evidence: Evidence) -> None:
         "tests with a gain", "all tests, USDT",
     )  # fmt: skip
     pages.table("walk-forward", "lrrrrrr", head, rows)
+    pasts, walks = evidence.pasts, evidence.walks
+    rest = {symbol: len(pasts[symbol].candles) - walked.end for symbol, walked in walks.items()}
     first = next(iter(evidence.walks.values())).forward.judged[0].split
     pages.define(
         TrainDays=number(len(first.train[0]) / 1440, 0),
         TestDays=number(len(first.test) / 1440, 0),
         PurgeDays=number((first.test.start - first.train[0].end) / 1440, 0),
+        TestLeftOut=escape(too_short(rest)),
     )
+
+
+def too_short(rest: Mapping[str, int]) -> str:
+    """The end of each history that was too short for a test, symbol -> minutes; empty without any."""
+    days = {symbol: f"{rows / 1440:.1f}" for symbol, rows in rest.items() if rows}
+    if not days:
+        return ""
+    named = " and ".join(f"{each} of {symbol}" for symbol, each in days.items())
+    return f" The last days are too few for another test and are left out: {named}."
 
 
 def add_compared(pages: Pages, evidence: Evidence) -> None:

@@ -16,7 +16,7 @@ from tgtqr_lib.backtest import Result, SweepResult, replay
 from tgtqr_lib.backtest.bootstrap import Interval, interval
 from tgtqr_lib.backtest.crossings import TICK_MS
 from tgtqr_lib.backtest.luck import FEWEST_DAYS, Luck
-from tgtqr_lib.backtest.metrics import Study, measure, study_of
+from tgtqr_lib.backtest.metrics import Study, measure, sharpe, study_of
 from tgtqr_lib.canonical import sha256
 from tgtqr_lib.clock import from_ms, utc_day
 from tgtqr_lib.domain import MINUTE_MS, Candles, DataError, DomainError, Limits
@@ -30,6 +30,7 @@ from tgtqr_lib.strategy_document.facts import SEED
 
 BOTH = "both"
 DAYS = 365
+FEWEST = 3  # days: one to choose in, one between, one to be judged on
 EQUAL_DAYS = 2  # of history that goes through `replay` too
 WINDOWS = tuple(np.unique(np.geomspace(15, 1440, 73).round().astype(int)).tolist())  # of the map
 BANDS = tuple(range(0, 101, 4))
@@ -68,6 +69,14 @@ class Subject:
         if len(returns) < FEWEST_DAYS or not np.isfinite(returns).all():
             return {}
         return {name: interval(returns, name) for name in ("sharpe", "total_return")}
+
+    @cached_property
+    def gross_interval(self) -> Interval | None:
+        """Of the Sharpe ratio before costs without limits; None when days are too few, or all alike."""
+        returns = self.study.gross_returns
+        if len(returns) < FEWEST_DAYS or not np.isfinite(sharpe(returns)):
+            return None
+        return interval(returns, "sharpe")
 
     @property
     def costs(self) -> float:
@@ -112,7 +121,7 @@ class Evidence:
     def of(cls, home: str | os.PathLike[str], days: int = DAYS) -> Evidence:
         """Everything over the last `days` that the lake of `home` holds, or over made-up ones.
 
-        Raises `DataError` when the lake has candles of one symbol only.
+        Raises `DataError` when the lake has candles of one symbol only, or of fewer than `FEWEST` days.
         """
         pasts = {symbol: history(symbol, home, days) for symbol in SYMBOLS}
         if len({past.made_up for past in pasts.values()}) > 1:
@@ -121,6 +130,12 @@ class Evidence:
                 f"the lake has no candle of {lacking}; expected recorded candles of "
                 f"{' and '.join(SYMBOLS)}, or of neither"
             )
+        for symbol, past in pasts.items():
+            if len(past.candles) < FEWEST * 1440:
+                raise DataError(
+                    f"{symbol}: there are {len(past.candles) / 1440:.1f} days of candles "
+                    f"({len(past.candles):,} minutes); the strategy document needs {FEWEST} or more"
+                )
         candles = {symbol: past.candles for symbol, past in pasts.items()}
         subjects = tuple(Subject.of(symbol, one) for symbol, one in candles.items())
         trials = {symbol: Trials.of(past, plan(SEED), TRIED) for symbol, past in pasts.items()}
@@ -132,7 +147,10 @@ class Evidence:
             {s: backtest.sweep(one, plan(SEED), grid, None) for s, one in candles.items()},
             trials,
             {symbol: luck for symbol, luck in lucks.items() if isinstance(luck, Luck)},
-            {symbol: Walk.of(past, plan(SEED), TRIED) for symbol, past in pasts.items()},
+            {
+                symbol: Walk.of(past, plan(SEED), TRIED, whole=True)
+                for symbol, past in pasts.items()
+            },
             compare(candles),
         )
 
