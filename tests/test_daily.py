@@ -233,6 +233,16 @@ def test_a_sale_of_a_part_closes_its_share_and_the_shares_add_up():
         daily.trips_of(fills[1:])
 
 
+def test_a_fee_taken_in_the_coin_is_part_of_what_was_paid():
+    # 3 at 101 cost 303 and bring 2.997; 0.003 at 101 is 0.303. 2 of them cost 303 x 2 / 2.997
+    bought = replace(a_fill("BUY", "3", "101", "100", "0.003", 0), fee_currency="BTC")
+    (one,), since = daily.trips_of([bought, a_fill("SELL", "2", "119", "120", "0.238", 1)])
+    assert one.net.quantize(d("0.000001")) == d("35.559798")  # 238 - 0.238 - 202.202202
+    # 0.303 x 2 / 2.997 and 0.238; 3 x 2 / 2.997 and 2
+    assert (one.fees, one.spread) == (d("0.20220220") + d("0.238"), d("2.00200200") + 2)
+    assert one.entry_price == d("101") and since == {"BTCUSDT": bought.at}
+
+
 def test_a_day_without_ticks_names_the_days_there_are(traded):
     with pytest.raises(DataError, match=r"2026-11-21: no tick .* from 2026-11-22 to 2026-11-22"):
         daily.check_day(traded.home, "2026-11-21")

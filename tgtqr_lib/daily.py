@@ -15,7 +15,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from tgtqr_lib import audit, books, ledger
+from tgtqr_lib import audit, books, ledger, twin
 from tgtqr_lib.canonical import restore
 from tgtqr_lib.clock import TICK, from_ms, parse_time, to_ms, utc_day
 from tgtqr_lib.domain import (
@@ -41,6 +41,7 @@ from tgtqr_lib.portfolio import equity, fold
 from tgtqr_lib.risk import RULES
 from tgtqr_lib.risk.budget import daily_floor, total_floor
 from tgtqr_lib.sizing import SAFETY
+from tgtqr_lib.twin import Twin
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 ONE_DAY = timedelta(days=1)
@@ -124,6 +125,8 @@ class Book:
     floor     of the day, `total` of the account: equity must not fall below either
     limits    the tightest that the day has met
     runway    days that the equity over the total floor lasts at the costs of the last 24 hours
+    twins     the same decisions at the smallest size that the exchange takes: of the day, and since the
+              account was opened; None for an account at the exchange
     """
 
     account: Account
@@ -141,6 +144,7 @@ class Book:
     total: Decimal
     limits: Limits | None
     runway: Decimal | None
+    twins: tuple[Twin, Twin] | None = None
 
     @property
     def change(self) -> Decimal | None:
@@ -603,8 +607,9 @@ def _book(
     known = [fill for fill in books.fills(con, account) if fill.at < end]
     fills = tuple(fill for fill in known if fill.at >= start)
     portfolio = fold(account.initial_equity, known)
-    marks = [m for m in ledger.marks(con, account.id, to_ms(start)) if m.minute_ms < to_ms(end)]
-    closes = {s: Decimal(close) for s, close in marks[-1].closes.items()} if marks else {}
+    seen = ledger.marks(con, account.id, to_ms(start - ONE_DAY))
+    marks = [m for m in seen if to_ms(start) <= m.minute_ms < to_ms(end)]
+    closes = _closes(marks)
     whole = all(position.symbol in closes for position in portfolio.held)
     worth = equity(portfolio, closes) if whole else None
     limits = _limits(con, account, opened, end)
@@ -629,7 +634,30 @@ def _book(
         total=lowest,
         limits=limits,
         runway=runway,
+        twins=_twins(
+            con, account, day, _closes([m for m in seen if m.minute_ms < to_ms(start)]), closes
+        ),
     )
+
+
+def _closes(marks: Sequence[ledger.Mark]) -> dict[str, Decimal]:
+    """Those of the newest mark."""
+    return {s: Decimal(close) for s, close in marks[-1].closes.items()} if marks else {}
+
+
+def _twins(
+    con: sqlite3.Connection,
+    account: Account,
+    day: str,
+    before: Mapping[str, Decimal],
+    closes: Mapping[str, Decimal],
+) -> tuple[Twin, Twin] | None:
+    """Of the day, and from the account's first day to its end; `before` are the closes when it began."""
+    found = twin.read(con, account)
+    if found is None:
+        return None
+    today = found.book.span(closes, first=day, last=day, prices_before=before)
+    return today, found.book.span(closes, last=day)
 
 
 def _limits(
@@ -697,9 +725,10 @@ def trips_of(fills: Iterable[Fill]) -> tuple[list[Trip], dict[str, datetime]]:
     for fill in fills:
         if fill.side is Side.BUY:
             one = held.setdefault(fill.symbol, _Bought(fill.at))
-            one.quantity += fill.quantity
-            one.notional += fill.notional
-            one.fees += fill.fee
+            one.quantity += fill.received
+            # a fee taken in the coin is part of what was paid
+            one.notional += fill.notional - (fill.fee_usdt if fill.in_coin else ZERO)
+            one.fees += fill.fee_usdt
             one.spread += spread_of(fill)
             continue
         one = held.get(fill.symbol)
@@ -716,7 +745,7 @@ def trips_of(fills: Iterable[Fill]) -> tuple[list[Trip], dict[str, datetime]]:
                 entry_price=(part.notional / part.quantity).quantize(UNIT),
                 exit_price=fill.price,
                 gross=fill.notional - part.notional + spread,
-                fees=part.fees + fill.fee,
+                fees=part.fees + fill.fee_usdt,
                 spread=spread,
             )
         )

@@ -5,7 +5,7 @@ Nothing here reads a ledger, decides or writes. Tables are narrow enough for a p
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from html import escape
@@ -23,6 +23,7 @@ from tgtqr_lib.clock import to_ms
 from tgtqr_lib.daily import NO_SYMBOL, Book, Daily, Gate, Parity, Tick, Trip, start_of
 from tgtqr_lib.domain import Side
 from tgtqr_lib.tick_page import Piece, coin, grouped, md
+from tgtqr_lib.twin import Outcome, Twin, words
 
 CENT = Decimal("0.0001")  # what amounts are rounded to; the ledger holds them to 1e-8
 MINUS = "\N{MINUS SIGN}"
@@ -159,6 +160,50 @@ def _parts(gross: Decimal, fees: Decimal, spread: Decimal) -> list[str]:
     """Gross, both costs in one cell, and net."""
     net = gross - fees - spread
     return [_bare(gross, sign=True), f"{_bare(fees)}\n{_bare(spread)}", _bare(net, sign=True)]
+
+
+def twin(report: Daily) -> Piece:
+    """What the same decisions would have come to at the smallest size that the exchange takes."""
+    pieces = []
+    for book in report.books:
+        if book.twins is None:
+            text = "Its orders go to the exchange as they are, so there is nothing to make again."
+            pieces += _named(report, book, Piece(text))
+            continue
+        today, whole = book.twins
+        part = [_told(words.sentences(today), None)]
+        if whole.orders:
+            part.append(_both(today, whole, f"{book.account.opened_at:%Y-%m-%d}"))
+        if told := words.differences(today):
+            part.append(_told(told, None))
+        pieces += _named(report, book, _joined(part))
+    note = words.HOW
+    return _joined([*pieces, Piece(md(note), f"<p><small>{escape(note)}</small></p>")])
+
+
+def _both(today: Twin, whole: Twin, since: str) -> Piece:
+    """Paper and twin beside each other: the day, and since the account was opened."""
+
+    def row(name: str, told: Callable[[Outcome], str], of: Twin = today) -> list[str]:
+        return [name, told(of.paper), told(of.twin)]
+
+    rows = [
+        row("purchases\nUSDT each", lambda one: f"{one.buys:,}\n{_size(one.purchase)}"),
+        row("sales", lambda one: f"{one.sales:,}"),
+        row("fees paid", lambda one: _bare(one.fees)),
+        row("held at the end", lambda one: _bare(one.worth)),
+        row("result of the day\nof what was traded", _result),
+        row(f"result\nsince {since}", _result, whole),
+    ]
+    return _table(["USDT", "paper", "twin"], rows, "lrr", strong=(4, 5))
+
+
+def _result(one: Outcome) -> str:
+    return f"{_bare(one.result, sign=True)}\n{words.bps(one.bps)}"
+
+
+def _size(purchase: Decimal | None) -> str:
+    return "-" if purchase is None else _round(purchase, 2)
 
 
 def reasons(report: Daily) -> Piece:

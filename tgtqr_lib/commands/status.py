@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tgtqr_lib import ledger, recording, settings
+from tgtqr_lib import books, ledger, recording, settings, twin
 from tgtqr_lib.clock import parse_time
 from tgtqr_lib.commands.output import json_option, print_json
 from tgtqr_lib.desk import open_desk
 from tgtqr_lib.home import Home
 from tgtqr_lib.standing import gather
+from tgtqr_lib.twin import words
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,16 +24,19 @@ def run(options: argparse.Namespace) -> int:
     ledger.connect(home.ledger, create=False).close()
     with open_desk(home, chosen) as desk:
         facts = gather(desk)
+        beside = twin.read(desk.con, books.account(desk.con))
+        told = None if beside is None else twin.whole(desk.con, beside)
+        facts["twin"] = None if told is None else words.plain(told)
         if chosen.record_book:
             facts["looks"] = recording.standing(desk, parse_time(facts["exchange_time"]))
     if options.json:
         print_json(facts)
     else:
-        print("\n".join(page(facts)))
+        print("\n".join(page(facts, told)))
     return 0
 
 
-def page(facts: dict[str, Any]) -> list[str]:
+def page(facts: dict[str, Any], told: twin.Twin | None = None) -> list[str]:
     """The status as lines for a person."""
     day = f"day {facts['day_pnl'] or '-'}, total {facts['total_pnl'] or '-'}"
     lines = [
@@ -46,6 +50,8 @@ def page(facts: dict[str, Any]) -> list[str]:
         lines.append(
             f"runway  {facts['runway_days']:>14} days   at the cost since the start, of 24 h at most"
         )
+    if told is not None:
+        lines.append(f"twin    {words.line(told)}")
     lines += ["", "positions"]
     for p in facts["positions"]:
         lines.append(

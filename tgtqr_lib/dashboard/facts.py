@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tgtqr_lib import __version__, archive, books, controls, journal, latch, ledger
+from tgtqr_lib import __version__, archive, books, controls, journal, latch, ledger, twin
 from tgtqr_lib.archive.opened import find_sealed
 from tgtqr_lib.clock import TICK, boundary_of, from_ms, iso, parse_time, utc_day
 from tgtqr_lib.dashboard.page_clock import page_clock
@@ -31,6 +31,7 @@ from tgtqr_lib.ledger import Mark, Row
 from tgtqr_lib.settings import Settings, load
 from tgtqr_lib.sizing import SAFETY
 from tgtqr_lib.standing import standing
+from tgtqr_lib.twin import Twin
 
 RECENT_TICKS = 96
 SHARED_S = 0.5
@@ -54,6 +55,7 @@ class Snapshot:
     gates       the gate's events, newest first, and `controls` the changes of settings
     problem     what keeps something from being known, in words
     post_mortem the tick that was looked back at last, None when none was
+    twin        the same decisions at the smallest size that the exchange takes; None for an account there
     """
 
     at: datetime | None
@@ -72,6 +74,7 @@ class Snapshot:
     problem: str | None = None
     before: Mapping[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     post_mortem: str | None = None
+    twin: Twin | None = None
 
     @cached_property
     def minutes(self) -> np.ndarray:
@@ -114,6 +117,7 @@ class Reader:
         self._clock: Any = None
         self._settings: tuple[Any, Settings, str | None] | None = None
         self._candles: tuple[str, dict[str, tuple[np.ndarray, np.ndarray]]] = ("", {})
+        self._twin: twin.Reading | None = None
 
     def settings(self) -> tuple[Settings, str | None]:
         """The settings, and what is wrong with them; the defaults then stand in."""
@@ -209,6 +213,7 @@ class Reader:
                     controls=tuple(reversed(ledger.of_kind(con, "control"))),
                     sources=self._sources(con, settings, at or account.opened_at),
                     before=self._last_candles(con),
+                    twin=self._told_twin(con, account),
                 )
         except TgtqrError as error:
             return Snapshot(**(known | {"problem": problem or str(error)}))
@@ -233,6 +238,11 @@ class Reader:
         desk.assume_clock_offset(_offset_ms(settings, at))
         day = books.day(con, account, utc_day(moment))
         return standing(desk, moment, opened=(account, day))
+
+    def _told_twin(self, con: sqlite3.Connection, account: Account) -> Twin | None:
+        """The whole account's twin at the newest marks; only fills that are new are read."""
+        self._twin = twin.read(con, account, self._twin)
+        return None if self._twin is None else twin.whole(con, self._twin)
 
     @staticmethod
     def _sources(

@@ -6,6 +6,7 @@ from tgtqr_lib.clock import to_ms
 from tgtqr_lib.dashboard.facts import Snapshot
 from tgtqr_lib.dashboard.parts import DASH, card, empty, figures, money
 from tgtqr_lib.dashboard.pictures import Line, equity_chart
+from tgtqr_lib.dashboard.sections import twin
 from tgtqr_lib.dashboard.spans import since_ms
 
 TITLE = "Performance"
@@ -37,4 +38,5 @@ def html(seen: Snapshot, span: str) -> str:
         "▲ bought, ▼ sold. Runway: at the present cost per day (fees and half the spread of the last 24 h) "
         "the total budget lasts so long."
     )
-    return card(TITLE, figures(shown) + picture, note=note, wide=True)
+    below = f'<p class="note">{note}</p>{twin.html(seen)}'
+    return card(TITLE, figures(shown) + picture + below, wide=True)

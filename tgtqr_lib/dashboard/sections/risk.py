@@ -26,9 +26,11 @@ def html(seen: Snapshot) -> str:
         else ", as its witness has seen it"
     )
     orders = facts["orders"]
+    on_paper = seen.account is None or seen.account.venue is None
+    small = f"<p>0 of {orders:,} orders could exist on Bybit, smallest legal order 5.00 USDT.</p>"
     tail = (
         f"<p>Ledger: {book['seq']:,} events, head <code>{esc(book['head'][:12])}</code>{trouble}.</p>"
-        f"<p>0 of {orders:,} orders could exist on Bybit, smallest legal order 5.00 USDT.</p>"
+        f"{small if on_paper else ''}"
         f"<p>Last watch beat {when(facts['last_beat'], day=True)}.</p>"
     )
     return card(TITLE, "".join(bars) + tail)
