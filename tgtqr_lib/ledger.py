@@ -228,10 +228,26 @@ def get(con: sqlite3.Connection, key: str) -> Row | None:
     return next(iter(_rows(con, "WHERE key = ?", (key,))), None)
 
 
-def with_prefix(con: sqlite3.Connection, prefix: str) -> list[Row]:
-    """The events whose key begins with `prefix`, in the order they were appended."""
-    bounds = (prefix, prefix + "\U0010ffff")
-    return sorted(_rows(con, "WHERE key >= ? AND key < ?", bounds), key=lambda row: row.seq)
+def with_prefix(con: sqlite3.Connection, prefix: str, after: int = 0) -> list[Row]:
+    """The events whose key begins with `prefix`, in the order they were appended; those after `after` only."""
+    values = (prefix, prefix + "\U0010ffff", after)
+    where = "WHERE key >= ? AND key < ? AND seq > ?"
+    return sorted(_rows(con, where, values), key=lambda row: row.seq)
+
+
+def keys(con: sqlite3.Connection, prefix: str) -> list[str]:
+    """The keys that begin with `prefix`, in the order they were appended; no body is read."""
+    query = "SELECT key FROM events WHERE key >= ? AND key < ? ORDER BY seq"
+    return [key for (key,) in con.execute(query, (prefix, prefix + "\U0010ffff"))]
+
+
+def unanswered(con: sqlite3.Connection, kind: str, answer: str) -> list[Row]:
+    """The events of `kind`, keyed `kind/name`, to which there is no event `answer/name`, oldest first."""
+    where = (
+        "AS asked WHERE kind = ? AND NOT EXISTS "
+        "(SELECT 1 FROM events WHERE key = ? || substr(asked.key, ?)) ORDER BY seq"
+    )
+    return list(_rows(con, where, (kind, f"{answer}/", len(kind) + 2)))
 
 
 def last_key(con: sqlite3.Connection, prefix: str) -> str | None:
