@@ -19,7 +19,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 
-from tgtqr_lib import after_stop, journal, latch
+from tgtqr_lib import after_stop, alerting, journal, latch
 from tgtqr_lib.after_day import DayReports
 from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, boundary_of, floor_minute, iso
 from tgtqr_lib.desk import Desk, one_at_a_time, open_desk
@@ -132,6 +132,7 @@ class Running:
                 return  # somebody else watches
             except TgtqrError as error:
                 self._trouble("beat", error)
+                alerting.after_failed_beat(self.home, error)
                 return
         self.now.beat, self.now.trouble = seen, None
         for sale in seen.sales:
@@ -139,6 +140,7 @@ class Running:
         for name in seen.missed:
             self.told(f"tick {name} was missed")
         after_stop.look(self.desk(), seen.stopped)
+        alerting.after_beat(self.desk(), seen)
 
     def tick(self) -> None:
         """The tick of the latest quarter hour."""
@@ -152,6 +154,7 @@ class Running:
             return
         self.now.tick = result
         self.told(f"tick {result.tick_id} {result.state}: {result.text}")
+        alerting.after_tick(self.desk())
 
     def report(self) -> None:
         """The report of the newest day that ended, once."""

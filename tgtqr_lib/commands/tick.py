@@ -14,6 +14,7 @@ from tgtqr_lib.commands.output import json_option, print_json
 from tgtqr_lib.home import Home
 
 EXIT = {"done": 0, "already_done": 0, "refused": 3, "missed": 4, "failed": 1}
+SENDER_S = 30.0  # a service manager ends what a command leaves behind
 TROUBLE = ("EXCHANGE_UNREACHABLE", "DATA_TROUBLE")
 
 
@@ -32,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
 
     with kernels(home.outputs) as pool:
         pool.prepare()  # the kernel starts while the rest is imported and the exchange is asked
-        from tgtqr_lib import journal, settings
+        from tgtqr_lib import alerting, journal, settings
         from tgtqr_lib.desk import open_desk
         from tgtqr_lib.tick import run_tick
 
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
         with open_desk(home, chosen) as desk:
             journal.start(home)
             result = run_tick(desk, pool, at)
+            alerting.after_tick(desk, wait_s=SENDER_S)
     if options.json:
         print_json(result.plain())
     else:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime, timedelta
 
-from tgtqr_lib import after_stop, journal, settings
+from tgtqr_lib import after_stop, alerting, journal, settings
 from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, floor_minute, iso, parse_time
 from tgtqr_lib.commands.output import json_option, money, print_json
 from tgtqr_lib.desk import Desk, one_at_a_time, open_desk
-from tgtqr_lib.domain import DomainError
+from tgtqr_lib.domain import DomainError, TgtqrError
 from tgtqr_lib.home import Home
 from tgtqr_lib.watch import beat
 
@@ -33,12 +33,18 @@ def run(options: argparse.Namespace) -> int:
     home = Home.find(options.home)
     if not options.once:
         return _run_on(home, options)
-    with open_desk(home, settings.load(home)) as desk:
-        journal.start(home)
-        with one_at_a_time(home.control / "watch.lock", "beat"):
-            _move_clock(desk, options.at)
-            seen = beat(desk)
-        after_stop.look(desk, seen.stopped)
+    try:
+        with open_desk(home, settings.load(home)) as desk:
+            journal.start(home)
+            with one_at_a_time(home.control / "watch.lock", "beat"):
+                _move_clock(desk, options.at)
+                seen = beat(desk)
+            after_stop.look(desk, seen.stopped)
+            alerting.after_beat(desk, seen)
+    except TgtqrError as error:
+        journal.start(home)  # it may have ended before the log was open
+        alerting.after_failed_beat(home, error)
+        raise
     if options.json:
         print_json(seen.plain())
         return 0
