@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from tgtqr_lib.cli import COMMANDS
 from tgtqr_lib.market import bybit_v5
 from tgtqr_lib.market.faults import FAULTS, read_script
+from tgtqr_lib.market.simulation.accounts import Accounts
 
 PAGE = (Path(__file__).parents[2] / "docs/simulator.md").read_text("utf-8")
 SNIPPETS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
@@ -89,6 +91,9 @@ def test_every_snippet_runs(tmp_path, monkeypatch):
     assert state["clock"]["now"] == "2025-06-01T12:00:03Z"
     assert [fault["kind"] for fault in state["faults"]] == ["5xx", "stale", "jump"]
     assert state["rate_limit"] is False
+    (account,) = state["accounts"]
+    assert (account["open_orders"], account["executions"]) == (0, 2)
+    assert names["lost"][0]["filled"] == 0.001
     names["exchange"].session.close()
     names["session"].client.close()
 
@@ -99,17 +104,24 @@ def test_the_page_has_snippets_of_every_sort():
     assert "simulator" in COMMANDS
 
 
+def first_cells(heading: str, pattern: str) -> set[str]:
+    """What the first column of every table with this heading names."""
+    tables = [text.split("\n\n")[0] for text in PAGE.split(f"| {heading} ")[1:]]
+    rows = [row for table in tables for row in table.splitlines() if row.count("|") > 2]
+    return {name for row in rows for name in re.findall(pattern, row.split("|")[1])}
+
+
 def test_the_page_knows_every_fault_and_every_endpoint():
-    table = PAGE.split("| kind |")[1].split("\n\n")[0]
-    listed = {
-        name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])
-    }
-    assert listed == set(FAULTS)
-    served = PAGE.split("| endpoint, below")[1].split("\n\n")[0]
-    paths = {
-        p for row in served.splitlines() for p in re.findall(r"`([\w/-]+)`", row.split("|")[1])
-    }
-    assert {f"/v5/market/{path}" for path in paths - {"/v5/market/"}} == set(bybit_v5.ENDPOINTS)
+    assert first_cells("kind |", r"`(\w+)`") == set(FAULTS)
+    public = first_cells("endpoint, below `/v5/market/` |", r"`([\w/-]+)`")
+    assert {f"/v5/market/{path}" for path in public} == set(bybit_v5.ENDPOINTS)
+    private = first_cells("endpoint, below `/v5/` |", r"`([\w/-]+)`")
+    assert {f"/v5/{path}" for path in private} == set(bybit_v5.PRIVATE)
+
+
+def test_the_page_knows_everything_an_account_may_be_told():
+    options = set(signature(Accounts.open).parameters) - {"self"}
+    assert first_cells("of an account |", r"`(\w+)`") == options
 
 
 def test_the_script_of_the_page_makes_sense(tmp_path):

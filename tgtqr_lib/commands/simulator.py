@@ -1,7 +1,8 @@
 """The simulator alone: a local exchange that speaks Bybit's v5 protocol, spot and perpetuals, until Ctrl-C.
 
-Candles are made up from a seed, or recorded. It has a clock and faults of its own, to be turned while it runs:
-docs/simulator.md tells how to play with it from a notebook, with ccxt or with pybit.
+Candles are made up from a seed, or recorded. It has a clock and faults of its own, to be turned while it runs, and
+accounts of virtual money that signed requests trade with: docs/simulator.md tells how to play with it from a
+notebook, with ccxt or with pybit.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def _page(simulator: Simulator) -> str:
 
 candles  curl '{url}/v5/market/kline?category=spot&symbol=BTCUSDT&interval=1&limit=3'
 clock    curl {url}/simulator/clock -d '{{"step_s": 60}}'      (or "set": "2025-06-01T00:00Z", "rate": 60)
+account  curl {url}/simulator/account -d @account.json      (key, secret, balances; or --account-file)
 faults   curl {url}/simulator/faults -d '{{"add": {{"kind": "5xx", "uses": 2}}}}'      (or "clear": true)
 state    curl {url}/simulator/state
 the kit  TGTQR_SIMULATOR__URL={url} tgtqr watch --once

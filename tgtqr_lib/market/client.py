@@ -54,7 +54,7 @@ PAGE = (
 )
 
 
-def _ccxt() -> tuple[Any, Any]:
+def ccxt_modules() -> tuple[Any, Any]:
     """ccxt's `bybit` and `base.errors` modules alone.
 
     `import ccxt` loads a hundred exchanges and takes 0.6 s, these two 0.15 s.
@@ -80,7 +80,7 @@ class Client:
     """
 
     def __init__(self, host: str, *, timeout_s: float = 10.0, simulated: bool = False) -> None:
-        module, errors = _ccxt()
+        module, errors = ccxt_modules()
         self.host = host.rstrip("/")
         self.simulated = simulated
         self._budget_s = timeout_s
@@ -116,7 +116,7 @@ class Client:
             return f"simulator ({state['source']['name']})"
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise VenueUnavailable(
-                f"exchange {self.host}: no simulator answers there ({_short(error)})"
+                f"exchange {self.host}: no simulator answers there ({short(error)})"
             ) from None
 
     def ask(self, question: str, **parameters: Any) -> dict[str, Any]:
@@ -132,25 +132,25 @@ class Client:
             try:
                 return self._result(method(dict(parameters)))
             except (*self._unreachable, self._error) as error:
-                status, code, chain = _facts(error)
+                status, code, chain = facts_of(error)
                 where = f"exchange {self.host}"
-                if _is_tls(chain):
+                if is_tls(chain):
                     raise VenueUnavailable(
-                        f"{where}: no usable answer ({_short(error)}); {TLS}"
+                        f"{where}: no usable answer ({short(error)}); {TLS}"
                     ) from None
                 if status == REFUSED_ADDRESS:  # asking on would only make a ban longer
                     raise VenueUnavailable(
-                        f"{where}: no usable answer ({_short(error)}); {ADDRESS}"
+                        f"{where}: no usable answer ({short(error)}); {ADDRESS}"
                     ) from None
                 again = isinstance(error, self._unreachable)
                 if not again and code not in BUSY_CODES | TEMPORARY_CODES:
-                    raise DataError(f"{where}: {_short(error)}") from None
+                    raise DataError(f"{where}: {short(error)}") from None
                 if time.monotonic() + pause >= deadline:
                     raise VenueUnavailable(
-                        f"{where}: no usable answer within {self._budget_s:g} s ({_short(error)}); "
-                        f"{_advice(status, code, chain)}"
+                        f"{where}: no usable answer within {self._budget_s:g} s ({short(error)}); "
+                        f"{advice(status, code, chain)}"
                     ) from None
-                log.info("exchange asked again", extra={"facts": {"error": _short(error)}})
+                log.info("exchange asked again", extra={"facts": {"error": short(error)}})
                 time.sleep(pause)
                 pause = min(pause * 2, LONGEST_RETRY_S)
 
@@ -163,12 +163,12 @@ class Client:
         return answer["result"]
 
 
-def _facts(error: Exception) -> tuple[int | None, str | None, str]:
+def facts_of(error: Exception) -> tuple[int | None, str | None, str]:
     """HTTP status and Bybit's retCode, where there are any, and the names and texts of all causes."""
     causes = list(_causes(error))
     found = (getattr(getattr(cause, "response", None), "status_code", None) for cause in causes)
     status = next((number for number in found if number is not None), None)
-    code = re.search(r'"retCode"\s*:\s*"?(\d+)', str(error))
+    code = re.search(r'"retCode"\s*:\s*"?(-?\d+)', str(error))
     return status, code and code[1], " ".join(f"{type(c).__name__}: {c}" for c in causes)
 
 
@@ -178,11 +178,11 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _is_tls(chain: str) -> bool:
+def is_tls(chain: str) -> bool:
     return "SSLError" in chain or "CERTIFICATE_VERIFY_FAILED" in chain
 
 
-def _advice(status: int | None, code: str | None, chain: str) -> str:
+def advice(status: int | None, code: str | None, chain: str) -> str:
     """What a person can do about a host that gave no usable answer."""
     if status == 429 or code in BUSY_CODES:
         return WAIT_A_LITTLE
@@ -197,6 +197,6 @@ def _advice(status: int | None, code: str | None, chain: str) -> str:
     return CHECK_NETWORK
 
 
-def _short(error: Exception) -> str:
+def short(error: Exception) -> str:
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}"

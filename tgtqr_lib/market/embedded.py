@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tgtqr_lib.clock import FIRST_START_S, boundary_of, from_ms, iso, parse_time
+from tgtqr_lib.credentials import Credentials, Secret
 from tgtqr_lib.domain import DomainError, StoreError
 from tgtqr_lib.home import Home
 from tgtqr_lib.market.bybit import Exchange
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 
 
 KEEP_EVERY_S = 1.0
+# what the embedded simulator's account begins with: virtual money, many times what the limits can lose
+BALANCES = {"USDT": "100000"}
+_keys: dict[str, Credentials] = {}  # of simulators that run in this process, by their URL
+
+
+def embedded_keys(url: str) -> Credentials | None:
+    """Key and secret of the account at a simulator of this process, made for it; None for any other host."""
+    return _keys.get(url)
 
 
 @dataclass
@@ -72,7 +82,14 @@ def open_market(home: Home, settings: Settings) -> Iterator[tuple[Exchange, Stan
 
     clock = SimulatorClock(iso(_shown(home)))
     with (
-        running(_source(settings), clock, spread_bps=str(chosen.spread_bps)) as simulator,
+        running(
+            _source(settings),
+            clock,
+            spread_bps=str(chosen.spread_bps),
+            accounts=_accounts(home, settings),
+            environment="demo" if settings.account == "paper" else settings.account,
+        ) as simulator,
+        _with_keys(simulator, settings),
         _closing(Exchange(simulator.url, simulated=True, **options)) as exchange,
     ):
         yield exchange, StandingClock(home, simulator)
@@ -99,7 +116,16 @@ def running_market(home: Home, settings: Settings, rate: float) -> Iterator[Sett
             _write(home, from_ms(clock.now_ms()))
 
     keeper = threading.Thread(target=keep, name="simulator's clock", daemon=True)
-    with running(_source(settings), clock, spread_bps=str(chosen.spread_bps)) as simulator:
+    with (
+        running(
+            _source(settings),
+            clock,
+            spread_bps=str(chosen.spread_bps),
+            accounts=_accounts(home, settings),
+            environment="demo" if settings.account == "paper" else settings.account,
+        ) as simulator,
+        _with_keys(simulator, settings),
+    ):
         keeper.start()
         try:
             yield settings.model_copy(
@@ -109,6 +135,32 @@ def running_market(home: Home, settings: Settings, rate: float) -> Iterator[Sett
             ended.set()
             keeper.join()
             _write(home, from_ms(clock.now_ms()))
+
+
+def _accounts(home: Home, settings: Settings):
+    """The embedded simulator's accounts, which outlive the command as its clock does; None on paper."""
+    if settings.account == "paper":
+        return None
+    from tgtqr_lib.market.simulation.accounts import Accounts
+
+    return Accounts(home.data / "simulator_account.jsonl")
+
+
+@contextmanager
+def _with_keys(simulator: Simulator, settings: Settings) -> Iterator[None]:
+    """An account of the simulator with a key of its own, good as long as the simulator runs."""
+    if settings.account == "paper":
+        yield
+        return
+    keys = Credentials(Secret(secrets.token_hex(9)), Secret(secrets.token_hex(18)))
+    simulator.accounts.open(
+        keys.key.reveal(), keys.secret.reveal(), balances=BALANCES, environment=settings.account
+    )
+    _keys[simulator.url] = keys
+    try:
+        yield
+    finally:
+        del _keys[simulator.url]
 
 
 @contextmanager

@@ -16,9 +16,13 @@ from typing import Any
 from tgtqr_lib.clock import from_ms, iso
 from tgtqr_lib.domain import DomainError
 from tgtqr_lib.limits import SYMBOLS
-from tgtqr_lib.market.simulation.fault_kinds import BODIES, FAULTS, Call, Parameters
+from tgtqr_lib.market.simulation import fault_kinds, private_faults
+from tgtqr_lib.market.simulation.calls import Call, Parameters
+from tgtqr_lib.market.simulation.fault_kinds import BODIES
+from tgtqr_lib.market.simulation.private_faults import ANSWERS
 from tgtqr_lib.market.simulator_clock import instant_ms
 
+FAULTS = fault_kinds.FAULTS | private_faults.FAULTS
 CATEGORIES = ("spot", "linear")
 FILTERS = ("endpoint", "symbol", "category", "uses", "since", "until")
 
@@ -211,7 +215,12 @@ def _made(entry: Any, now_ms: int) -> Fault:
 
 def _parameters(kind: str, given: Mapping[str, Any], since_ms: int) -> Parameters:
     """What was given and else the kind's defaults, each checked."""
-    chosen = {**FAULTS[kind].parameters, **given}
+    defaults = FAULTS[kind].parameters
+    if {"seconds", "count"} <= set(defaults) and "count" in given:
+        if "seconds" in given:
+            raise DomainError(f"fault {kind}: expected seconds or count, not both")
+        defaults = {}
+    chosen = {**defaults, **given}
     checked = {name: _CHECKS[name](value) for name, value in chosen.items() if value is not None}
     if kind == "stale" and len(checked) != 1:
         if checked:
@@ -234,12 +243,27 @@ def _body(value: Any) -> str:
     return value
 
 
+def _answer(value: Any) -> str:
+    if value not in ANSWERS:
+        raise DomainError(f"answer {value!r}: expected one of {', '.join(ANSWERS)}")
+    return value
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise DomainError(f"carried_out {value!r}: expected true or false")
+    return value
+
+
 _CHECKS: dict[str, Callable[[Any], Any]] = {
     "seconds": partial(_number, "seconds", least=0, most=3600),
     "status": partial(_number, "status", least=500, most=599, whole=True),
     "age_s": partial(_number, "age_s", least=0, most=10**9),
     "count": partial(_number, "count", least=1, most=10_000, whole=True),
     "percent": partial(_number, "percent", least=-99, most=10_000),
+    "fraction": partial(_number, "fraction", least=0, most=1),
+    "answer": _answer,
+    "carried_out": _yes_or_no,
     "body": _body,
     "at": instant_ms,
     "minute": instant_ms,

@@ -4,8 +4,8 @@
         ...  # point a client at simulator.url, turn simulator.clock, add to simulator.faults
 
 or as a process of its own, `tgtqr simulator --seed 7 --at 2025-06-01T00:00:03Z`, where POST /simulator/clock,
-/simulator/faults and /simulator/limit and GET /simulator/state do the same. It listens on the loopback
-interface only and has no private endpoint: nothing can be ordered here. docs/simulator.md tells more.
+/simulator/faults, /simulator/limit and /simulator/account and GET /simulator/state do the same. It listens on the
+loopback interface only. Signed requests trade with the accounts given to it. docs/simulator.md tells more.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from tgtqr_lib.domain import DomainError
 from tgtqr_lib.market import bybit_v5
 from tgtqr_lib.market.faults import Faults
 from tgtqr_lib.market.simulation import v5
-from tgtqr_lib.market.simulation.fault_kinds import Call, Page
+from tgtqr_lib.market.simulation.accounts import Accounts
+from tgtqr_lib.market.simulation.calls import Call, Page
+from tgtqr_lib.market.simulation.described import open_account
 from tgtqr_lib.market.simulation.http_server import Reply, Server, json_reply
-from tgtqr_lib.market.simulation.rate_limit import SPENT, RateLimit
+from tgtqr_lib.market.simulation.keys import ENVIRONMENTS, Signed
+from tgtqr_lib.market.simulation.private import PrivateDesk, not_found
+from tgtqr_lib.market.simulation.rate_limit import SPENT, Allowance, RateLimit
 from tgtqr_lib.market.simulation.recorded_funding import RecordedFunding
-from tgtqr_lib.market.simulation.venue import Venue
+from tgtqr_lib.market.simulation.venue import MINIMUM_USDT, Venue
 from tgtqr_lib.market.simulator_clock import SimulatorClock
 from tgtqr_lib.market.source import CandleSource
 
@@ -36,11 +40,14 @@ _TOO_FREQUENT = Page(HTTPStatus.FORBIDDEN, "text/plain", b"403, access too frequ
 class Simulator:
     """A source of candles served as an exchange at the time of a clock.
 
-    url     http://127.0.0.1:PORT
-    clock   the only time its market data knows
-    faults  what is wrong with it at present
-    limit   Bybit's limit of requests per address; off unless asked for
+    url       http://127.0.0.1:PORT
+    clock     the only time its market data knows
+    faults    what is wrong with it at present
+    limit     Bybit's limits of requests per address and per key; off unless asked for
+    accounts  those that signed requests can trade with; none unless opened
     """
+
+    private_paths = frozenset(bybit_v5.PRIVATE)
 
     def __init__(
         self,
@@ -51,10 +58,22 @@ class Simulator:
         spread_bps: float | str = 1,
         funding: RecordedFunding | None = None,
         rate_limit: bool = False,
+        accounts: Accounts | None = None,
+        minimum_usdt: str = MINIMUM_USDT,
+        environment: str = "demo",
     ) -> None:
-        """Takes the port (0: any free one) but does not answer before `start`; OSError when it is taken."""
+        """Takes the port (0: any free one) but does not answer before `start`; OSError when it is taken.
+
+        `minimum_usdt` is the least value of a spot order, `environment` (demo or testnet) the one whose keys are
+        good here. DomainError for values that cannot be.
+        """
+        if environment not in ENVIRONMENTS:
+            expected = " or ".join(ENVIRONMENTS)
+            raise DomainError(f"environment {environment!r}: expected {expected}")
         self.source = source
-        self.venue = Venue(source, spread_bps, funding)
+        self.venue = Venue(source, spread_bps, funding, minimum_usdt)
+        self.environment = environment
+        self.accounts = Accounts() if accounts is None else accounts
         self.clock = clock
         self.faults = Faults(clock.now_ms)
         self.limit = RateLimit(rate_limit)
@@ -62,6 +81,10 @@ class Simulator:
         self._lock = Lock()
         self._stopping = Event()
         self._thread: Thread | None = None
+        wait = self._stopping.wait
+        self._desk = PrivateDesk(
+            self.venue, self.accounts, environment, self.faults, self.limit, wait
+        )
         self._server = Server(self, port)
         self.url = self._server.url
 
@@ -85,11 +108,8 @@ class Simulator:
             return json_reply(HTTPStatus.OK, self.state())
         now_ms = self.clock.now_ms()
         if path not in bybit_v5.ENDPOINTS:
-            nowhere = v5.envelope({}, now_ms, v5.ROUTE_NOT_FOUND, "Route not found.")
-            return json_reply(HTTPStatus.NOT_FOUND, nowhere)
-        with self._lock:
-            self._requests[path] += 1
-        allowance = self.limit.take(address)
+            return not_found(now_ms)
+        allowance = self._counted(path, address)
         if not allowance.allowed:
             return Reply(_TOO_FREQUENT, allowance.headers(now_ms))
         call = Call(path, asked, now_ms)
@@ -103,8 +123,21 @@ class Simulator:
             return Reply(call.page, {}, call.cut)
         return json_reply(HTTPStatus.OK, body, headers, call.cut)
 
+    def private(
+        self, method: str, path: str, payload: str, headers: Mapping[str, str], address: str
+    ) -> Reply:
+        """The reply to a request of the owner of a key; `payload` is its query string or body."""
+        now_ms = self.clock.now_ms()
+        allowance = self._counted(path, address)
+        if not allowance.allowed:
+            return Reply(_TOO_FREQUENT, allowance.headers(now_ms))
+        signed = Signed.of(headers, payload, address)
+        return self._desk.reply(method, path, signed, now_ms, allowance)
+
     def post(self, path: str, body: Any) -> Reply:
         """The reply to a POST of a JSON object to one of the controls; DomainError when it makes no sense."""
+        if path.startswith("/v5/"):
+            return not_found(self.clock.now_ms())
         if not isinstance(body, dict):
             raise DomainError("expected a JSON object")
         if path == "/simulator/clock":
@@ -114,6 +147,8 @@ class Simulator:
         elif path == "/simulator/faults":
             _only(body, "add", "script", "clear")
             self._change_faults(body)
+        elif path == "/simulator/account":
+            open_account(self.accounts, body)
         elif path == "/simulator/limit":
             _only(body, "enforce")
             if not isinstance(body["enforce"], bool):
@@ -134,8 +169,17 @@ class Simulator:
             "spread_bps": float(self.venue.spot.spread_bps),
             "faults": self.faults.active(),
             "rate_limit": self.limit.enforced,
+            "minimum_usdt": self.venue.minimum_usdt,
+            "environment": self.environment,
+            "accounts": self.accounts.state(),
             "requests": requests,
         }
+
+    def _counted(self, path: str, address: str) -> Allowance:
+        """What is left to `address`, after one more request for `path`."""
+        with self._lock:
+            self._requests[path] += 1
+        return self.limit.take(address)
 
     def _body(self, call: Call) -> v5.Result | None:
         """The JSON of a reply; None when a page goes out instead."""
@@ -175,10 +219,21 @@ def running(
     *,
     funding: RecordedFunding | None = None,
     rate_limit: bool = False,
+    accounts: Accounts | None = None,
+    minimum_usdt: str = MINIMUM_USDT,
+    environment: str = "demo",
 ) -> Iterator[Simulator]:
     """A simulator that answers inside the `with` block, from threads of this process."""
     simulator = Simulator(
-        source, clock, port=port, spread_bps=spread_bps, funding=funding, rate_limit=rate_limit
+        source,
+        clock,
+        port=port,
+        spread_bps=spread_bps,
+        funding=funding,
+        rate_limit=rate_limit,
+        accounts=accounts,
+        minimum_usdt=minimum_usdt,
+        environment=environment,
     )
     simulator.start()
     try:

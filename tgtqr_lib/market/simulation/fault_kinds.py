@@ -5,14 +5,13 @@ A fault is given its parameters and the call, changes the call, and says whether
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 from tgtqr_lib.limits import SYMBOLS
-from tgtqr_lib.market.bybit_v5 import ENDPOINTS
+from tgtqr_lib.market.bybit_v5 import ENDPOINTS, PRIVATE
 from tgtqr_lib.market.simulation import v5
+from tgtqr_lib.market.simulation.calls import Call, Kind, Page, Parameters
 from tgtqr_lib.market.simulation.v5_candles import INTERVALS
 
 TIME = "/v5/market/time"
@@ -25,68 +24,9 @@ BOOK = "/v5/market/orderbook"
 TRADES = "/v5/market/recent-trade"
 FUNDING = "/v5/market/funding/history"
 
-ALL = tuple(ENDPOINTS)
+PUBLIC = tuple(ENDPOINTS)
+ALL = (*PUBLIC, *PRIVATE)
 CANDLES = (MARK, INDEX)  # kinds that spoil candles concern those of trades unless these are named
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """An answer that is not Bybit's JSON."""
-
-    status: int
-    kind: str
-    content: bytes
-
-
-@dataclass
-class Call:
-    """One request on its way: faults of the request change what comes before `result`, others `result`.
-
-    now_ms     the clock's time; no fault changes it
-    at_ms      the moment whose data is shown
-    shown_ms   the time the exchange says it is
-    delay_s    how long the reply is held back
-    refusal    an error of Bybit's instead of data
-    page       what a server before the exchange says instead
-    cut        whether the connection breaks in the middle of the reply
-    """
-
-    path: str
-    asked: Mapping[str, str]
-    now_ms: int
-    at_ms: int = -1
-    shown_ms: int = -1
-    delay_s: float = 0.0
-    refusal: v5.Refused | None = None
-    page: Page | None = None
-    cut: bool = False
-    result: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.at_ms = self.shown_ms = self.now_ms
-        self.symbol = self.asked.get("symbol")
-        self.category = self.asked.get("category") or "linear"
-
-
-Parameters = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of fault.
-
-    apply       changes a call; True when it did
-    on_reply    whether it changes the result, else what comes before
-    parameters  name -> default
-    endpoints   those it concerns when none is named
-    others      further ones that may be named
-    """
-
-    apply: Callable[[Parameters, Call], bool]
-    on_reply: bool
-    parameters: Mapping[str, Any]
-    endpoints: tuple[str, ...]
-    others: tuple[str, ...] = ()
 
 
 # --- the way there and back ---
@@ -338,7 +278,7 @@ _MINUTE = {"minute": None}
 _LISTS = (*CANDLES, TRADES, FUNDING)
 _PRICED = (*CANDLES, TICKERS, BOOK)
 _DATA = (KLINE, MARK, INDEX, TICKERS, BOOK, TRADES)
-_NAMED = tuple(path for path in ALL if path != TIME)
+_NAMED = tuple(path for path in PUBLIC if path != TIME)
 
 FAULTS: dict[str, Kind] = {
     "delay": Kind(delay, False, {"seconds": 1.0}, ALL),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from tgtqr_lib.domain import DomainError
-from tgtqr_lib.market.simulation.fault_kinds import Page
+from tgtqr_lib.market.simulation.calls import Page
 
 HOST = "127.0.0.1"
 MAX_BODY = 100_000
@@ -23,23 +23,41 @@ MAX_BODY = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What goes back to a client; `cut` sends half of the content and breaks the connection."""
+    """What goes back to a client.
+
+    `cut` sends half of the content and breaks the connection; `closed` sends nothing and closes it.
+    """
 
     page: Page
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
+    closed: bool = False
 
 
 def json_reply(
-    status: int, body: Any, headers: Mapping[str, str] | None = None, cut: bool = False
+    status: int,
+    body: Any,
+    headers: Mapping[str, str] | None = None,
+    cut: bool = False,
+    closed: bool = False,
 ) -> Reply:
     """A JSON value as a reply."""
     content = json.dumps(body, separators=(",", ":")).encode()
-    return Reply(Page(int(status), "application/json", content), headers or {}, cut)
+    return Reply(Page(int(status), "application/json", content), headers or {}, cut, closed)
 
 
 class Application(Protocol):
-    """What answers."""
+    """What answers.
+
+    private_paths   those whose requests are signed: they go to `private` as they were sent
+    """
+
+    private_paths: Container[str]
+
+    def private(
+        self, method: str, path: str, payload: str, headers: Mapping[str, str], address: str
+    ) -> Reply:
+        """The reply to a signed request with the query string or body `payload`."""
 
     def get(self, path: str, asked: Mapping[str, str], address: str) -> Reply:
         """The reply to a GET from `address`."""
@@ -100,30 +118,40 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
+        if url.path in self.server.application.private_paths:
+            return self._private("GET", url.path, url.query)
         asked = dict(parse_qsl(url.query))
         self._send(self.server.application.get(url.path, asked, self.client_address[0]))
 
     def do_POST(self) -> None:
+        path = urlsplit(self.path).path
         try:
-            self._send(self.server.application.post(urlsplit(self.path).path, self._body()))
+            body = self._body()
+            if path in self.server.application.private_paths:
+                return self._private("POST", path, body.decode("utf-8", "replace"))
+            self._send(self.server.application.post(path, _json(body)))
         except DomainError as error:
             self._send(json_reply(HTTPStatus.BAD_REQUEST, {"error": str(error)}))
 
     def log_message(self, *args: Any) -> None:
         """Nothing: a day of a demo is thousands of requests, and /simulator/state counts them."""
 
-    def _body(self) -> Any:
+    def _private(self, method: str, path: str, payload: str) -> None:
+        address = self.client_address[0]
+        self._send(self.server.application.private(method, path, payload, self.headers, address))
+
+    def _body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > MAX_BODY:
             self.close_connection = True  # what follows on it cannot be told from this body
             raise DomainError(f"expected a JSON body with a Content-Length up to {MAX_BODY}")
-        try:
-            return json.loads(self.rfile.read(int(length)))
-        except ValueError as error:
-            raise DomainError(f"the body is not JSON: {error}") from None
+        return self.rfile.read(int(length))
 
     def _send(self, reply: Reply) -> None:
         """One write a reply. Without a Date: this machine's time is no business of a simulated exchange."""
+        if reply.closed:
+            self.close_connection = True
+            return
         status, content = reply.page.status, reply.page.content
         self.close_connection = self.close_connection or reply.cut
         lines = {
@@ -137,3 +165,10 @@ class _Handler(BaseHTTPRequestHandler):
         )
         sent = content[: len(content) // 2] if reply.cut else content
         self.wfile.write(f"{head}\r\n".encode() + sent)
+
+
+def _json(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError as error:
+        raise DomainError(f"the body is not JSON: {error}") from None

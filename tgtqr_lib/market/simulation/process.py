@@ -11,8 +11,12 @@ from collections.abc import Callable, Sequence
 from threading import Event, Thread
 
 from tgtqr_lib.clock import from_ms, iso
-from tgtqr_lib.domain import DataError, DomainError
+from tgtqr_lib.domain import DataError, DomainError, StoreError
 from tgtqr_lib.market.faults import read_script
+from tgtqr_lib.market.simulation.accounts import Accounts
+from tgtqr_lib.market.simulation.described import read_accounts
+from tgtqr_lib.market.simulation.keys import ENVIRONMENTS
+from tgtqr_lib.market.simulation.venue import MINIMUM_USDT
 from tgtqr_lib.market.simulator import Simulator
 from tgtqr_lib.market.simulator_clock import SimulatorClock
 from tgtqr_lib.market.source import CandleSource
@@ -34,14 +38,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spread-bps", default="1", help="best ask over best bid (default: 1)")
     parser.add_argument("--faults", metavar="SCRIPT.json", help="faults, each with its times")
     parser.add_argument(
-        "--rate-limit", action="store_true", help="refuse more than 600 requests in 5 s"
+        "--rate-limit",
+        action="store_true",
+        help="refuse more than 600 requests in 5 s, and more a second of a key than Bybit does",
+    )
+    trading = parser.add_argument_group("accounts, for signed requests")
+    trading.add_argument(
+        "--account-file",
+        metavar="FILE.json",
+        help="accounts to open: an object, or a list of them, with key, secret, balances and more; mode 0600",
+    )
+    trading.add_argument(
+        "--journal",
+        metavar="FILE.jsonl",
+        help="where accounts outlive the simulator; made if not there",
+    )
+    trading.add_argument(
+        "--environment",
+        choices=ENVIRONMENTS,
+        default="demo",
+        help="whose keys are good here (default: demo)",
+    )
+    trading.add_argument(
+        "--minimum",
+        default=MINIMUM_USDT,
+        metavar="USDT",
+        help="least value of a spot order (default: 5; before October 2025 it was 1)",
     )
 
 
 def opened(options: argparse.Namespace) -> Simulator:
     """The simulator that the options describe; it has its port and does not answer yet.
 
-    DomainError for an option that makes no sense, DataError for a file or a time without data.
+    DomainError for an option that makes no sense, DataError for a file or a time without data, StoreError for a
+    journal that cannot be used.
     """
     source = _source(options)
     clock = _clock(options)
@@ -51,6 +81,9 @@ def opened(options: argparse.Namespace) -> Simulator:
 
         funding = RecordedFunding(*options.funding)
     script = read_script(options.faults) if options.faults else []
+    accounts = Accounts(options.journal)
+    if options.account_file:
+        read_accounts(accounts, options.account_file)
     try:
         simulator = Simulator(
             source,
@@ -59,6 +92,9 @@ def opened(options: argparse.Namespace) -> Simulator:
             spread_bps=options.spread_bps,
             funding=funding,
             rate_limit=options.rate_limit,
+            accounts=accounts,
+            minimum_usdt=options.minimum,
+            environment=options.environment,
         )
     except (OSError, OverflowError) as error:
         raise DomainError(f"port {options.port}: {error}") from None
@@ -102,9 +138,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         simulator = opened(options)
-    except (DataError, DomainError) as error:
+    except (DataError, DomainError, StoreError) as error:
         print(f"simulator: {error}", file=sys.stderr)
-        return 4 if isinstance(error, DataError) else 2
+        return {DataError: 4, DomainError: 2}.get(type(error), 1)
 
     def ready() -> None:
         print(json.dumps({"url": simulator.url, "pid": os.getpid()}), flush=True)

@@ -1,9 +1,9 @@
-"""Bybit's limit of requests per address, in this machine's seconds."""
+"""Bybit's limits of requests, per address and per key, in this machine's seconds."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 REQUESTS, WINDOW_S = 600, 5
@@ -11,11 +11,12 @@ REQUESTS, WINDOW_S = 600, 5
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What is left for an address: `left` requests in a window that ends in `wait_ms` of real time."""
+    """What is left: `left` of `most` requests in a window that ends in `wait_ms` of real time."""
 
     allowed: bool
     left: int
     wait_ms: int
+    most: int | None = None  # None: what an address may
 
     def headers(self, now_ms: int) -> dict[str, str]:
         """Bybit's three headers.
@@ -25,7 +26,7 @@ class Allowance:
         """
         reset_ms = now_ms if self.allowed else time.time_ns() // 1_000_000 + self.wait_ms
         return {
-            "X-Bapi-Limit": str(REQUESTS),
+            "X-Bapi-Limit": str(REQUESTS if self.most is None else self.most),
             "X-Bapi-Limit-Status": str(self.left),
             "X-Bapi-Limit-Reset-Timestamp": str(reset_ms),
         }
@@ -35,7 +36,7 @@ SPENT = Allowance(allowed=False, left=0, wait_ms=1000)  # what a fault of the ra
 
 
 class RateLimit:
-    """Counts the requests of each address in windows of 5 s; safe to use from several threads.
+    """Counts the requests of each address (in 5 s), and of each key and endpoint (in 1 s), for any thread.
 
     It counts always and refuses only when `enforced`. Real seconds count, however fast the simulator's clock
     runs: the limit protects a server, not a market.
@@ -44,20 +45,25 @@ class RateLimit:
     def __init__(self, enforced: bool = False) -> None:
         self.enforced = enforced
         self._lock = Lock()
-        self._windows: dict[str, tuple[int, int]] = {}  # address -> start of its window, requests
+        self._windows: dict[object, tuple[int, int]] = {}  # who -> start of the window, requests
 
     def take(self, address: str) -> Allowance:
         """Count one request of `address`."""
+        return self._take(address, REQUESTS, WINDOW_S)
+
+    def take_of_key(self, key: str, path: str, a_second: int) -> Allowance:
+        """Count one request of a key to an endpoint that allows it `a_second` of them."""
+        return replace(self._take((key, path), a_second, 1), most=a_second)
+
+    def _take(self, who: object, most: int, window_s: int) -> Allowance:
         now_ns = time.monotonic_ns()
         with self._lock:
-            began_ns, count = self._windows.get(address, (now_ns, 0))
-            if now_ns - began_ns >= WINDOW_S * 10**9:
+            began_ns, count = self._windows.get(who, (now_ns, 0))
+            if now_ns - began_ns >= window_s * 10**9:
                 began_ns, count = now_ns, 0
             count += 1
-            self._windows[address] = began_ns, count
-        wait_ms = WINDOW_S * 1000 - (now_ns - began_ns) // 1_000_000
+            self._windows[who] = began_ns, count
+        wait_ms = window_s * 1000 - (now_ns - began_ns) // 1_000_000
         return Allowance(
-            allowed=not self.enforced or count <= REQUESTS,
-            left=max(REQUESTS - count, 0),
-            wait_ms=wait_ms,
+            allowed=not self.enforced or count <= most, left=max(most - count, 0), wait_ms=wait_ms
         )

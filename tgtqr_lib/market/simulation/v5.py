@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+SERVER_TIMEOUT = 10000
 PARAMETER_ERROR = 10001
 RATE_LIMIT = 10006
 SERVER_ERROR = 10016
 ROUTE_NOT_FOUND = 10017
+DUPLICATE = 170141
 
 Result = dict[str, Any]
 Asked = Mapping[str, str]

@@ -23,7 +23,6 @@ _SPOT = {
 }
 _SPOT_LOTS = {
     "quotePrecision": "0.0000001",
-    "minOrderAmt": "5",
     "maxOrderAmt": "8000000",
     "postOnlyMaxLimitOrderSize": "60000",
 }
@@ -111,7 +110,7 @@ def instruments(venue: Venue, asked: Asked, at_ms: int) -> Result:
     v5.integer(asked, "limit", default=500, most=1000)
     if category == "spot" and asked.get("symbol") not in ("", None, *venue.symbols):
         return {"category": category, "list": []}  # linear refuses it, as at Bybit
-    entry = {"spot": _spot, "linear": _linear}[category]
+    entry = {"spot": spot_listing, "linear": _linear}[category]
     listed = [entry(venue, symbol) for symbol in v5.symbols(asked, venue.symbols)]
     listed = [
         one
@@ -124,9 +123,12 @@ def instruments(venue: Venue, asked: Asked, at_ms: int) -> Result:
     return {"category": category, "list": listed, **page}
 
 
-def _spot(venue: Venue, symbol: str) -> Result:
-    tick = v5.text(1, venue.spot.decimals(symbol))
-    return {"symbol": symbol, **_SPOT_SYMBOLS[symbol], **_SPOT, "priceFilter": {"tickSize": tick}}
+def spot_listing(venue: Venue, symbol: str) -> Result:
+    """What a spot symbol is, and the rules that its orders keep to."""
+    tick, listed = v5.text(1, venue.spot.decimals(symbol)), _SPOT_SYMBOLS[symbol]
+    lots = {**listed["lotSizeFilter"], "minOrderAmt": venue.minimum_usdt}
+    changed = {"lotSizeFilter": lots, "priceFilter": {"tickSize": tick}}
+    return {"symbol": symbol, **listed, **_SPOT, **changed}
 
 
 def _linear(venue: Venue, symbol: str) -> Result:
