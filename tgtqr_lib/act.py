@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from tgtqr_lib import books, journal, ledger
+from tgtqr_lib import books, journal, ledger, orders
 from tgtqr_lib.brokers import BROKERS
+from tgtqr_lib.brokers.bybit import Report, Sent, State
 from tgtqr_lib.desk import Desk, ensure_day, today
 from tgtqr_lib.domain import DataError, Fill, Inputs, Order, Quote, VenueUnavailable, Verdict
 from tgtqr_lib.limits import QUOTE_MAX_AGE_S
@@ -15,6 +16,7 @@ from tgtqr_lib.risk import approved, first_refusal, review
 
 FILLED, PARTIAL, REFUSED = "FILLED", "PARTIAL", "REFUSED"
 OUTSIDE_COLLAR, NO_QUOTE = "OUTSIDE_COLLAR", "NO_QUOTE"
+UNKNOWN, ORDER_UNKNOWN = "UNKNOWN", "ORDER_UNKNOWN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Act:
             "price": f"{self.fill.price:f}" if self.fill else None,
             "notional": f"{self.fill.notional:f}" if self.fill else None,
             "fee": f"{self.fill.fee:f}" if self.fill else None,
+            # on paper all fees are in USDT, and the older archives do not say so
+            **({"fee_currency": self.fill.fee_currency} if self.fill and self.fill.in_coin else {}),
         }
 
 
@@ -50,9 +54,16 @@ def act(desk: Desk, order: Order, frozen: Inputs) -> Act:
     """Book `order` and its fill, or book why not; an order that was booked before is only reported.
 
     A fresh quote is taken first. Then one transaction reads portfolio and gate again, runs every rule
-    on today's state, and books the outcome; nothing of it is booked when that fails.
+    on today's state, and books the outcome; nothing of it is booked when that fails. An order for the
+    exchange is booked as an intent there, sent after the commit, and its outcome booked when it is known.
     """
     con = desk.con
+    if ledger.get(con, f"intent/{order.id}") is not None:  # sent before, perhaps by a run that died
+        orders.look_up(desk)
+        if books.booked_order(con, order) is None:
+            return Act(order, UNKNOWN, ORDER_UNKNOWN, f"{order.id}: its outcome is not known yet")
+    if frozen.account.venue is not None:
+        desk.broker  # noqa: B018 - without keys nothing is begun
     if (known := books.booked_order(con, order)) is not None:
         return Act(order, known["result"], known["reason"], known["text"])
     try:
@@ -70,10 +81,13 @@ def act(desk: Desk, order: Order, frozen: Inputs) -> Act:
         if (known := books.booked_order(con, order)) is not None:
             return Act(order, known["result"], known["reason"], known["text"])
         now = with_quote(today(desk, frozen, at, opened), quote)
-        outcome = _outcome(order, now, quote)
-        _append(desk, now, outcome, quote, at)
-    _log(outcome)
-    return outcome
+        outcome = _outcome(desk, order, now, quote, at)
+        if isinstance(outcome, Act):
+            _append(desk, now, outcome, quote, at)
+    if isinstance(outcome, Act):
+        _log(outcome)
+        return outcome
+    return _of_report(order, orders.send(desk, outcome))
 
 
 def with_quote(inputs: Inputs, quote: Quote) -> Inputs:
@@ -85,11 +99,22 @@ def with_quote(inputs: Inputs, quote: Quote) -> Inputs:
     return replace(inputs, markets=views)
 
 
-def _outcome(order: Order, now: Inputs, quote: Quote) -> Act:
+def _of_report(order: Order, report: Report) -> Act:
+    """What the exchange told of an order, as an act."""
+    if report.state is State.UNKNOWN:
+        return Act(order, UNKNOWN, ORDER_UNKNOWN, report.text)
+    result, reason = orders.BOOKED[report.state]
+    return Act(order, result, reason, report.text, report.fill)
+
+
+def _outcome(desk: Desk, order: Order, now: Inputs, quote: Quote, at: datetime) -> Act | Sent:
+    """The act, or for an order that the rules allow to go to the exchange its booked intent."""
     verdicts = review(order, now)
     if not approved(verdicts):
         refusal = first_refusal(verdicts)
         return Act(order, REFUSED, refusal.code, refusal.text, None, verdicts)
+    if now.account.venue is not None:
+        return orders.intend(desk, now.account, order, at, quote, verdicts)
     fills = BROKERS["paper"](now.fees).submit(order, quote)
     if not fills:
         best = quote.ask if order.is_entry else quote.bid

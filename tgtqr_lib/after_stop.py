@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 import psutil
 
 from tgtqr_lib import books, journal, ledger
+from tgtqr_lib.credentials import without_secrets
 from tgtqr_lib.desk import Desk, one_at_a_time
 from tgtqr_lib.domain import Busy
 from tgtqr_lib.home import Home
@@ -65,14 +65,15 @@ def look(desk: Desk, stopped: str | None) -> None:
         return
     try:
         with one_at_a_time(desk.home.control / "post_mortem.lock", "post-mortem"):
-            _look(desk.home, desk.con)
+            _look(desk)
     except Busy:
         return  # somebody else looks
     except Exception as error:  # a beat is worth more
         journal.event("post_mortem_trouble", text=f"{type(error).__name__}: {error}")
 
 
-def _look(home: Home, con: sqlite3.Connection) -> None:
+def _look(desk: Desk) -> None:
+    home, con = desk.home, desk.con
     stop = ledger.of_kind(con, "gate", newest=1)
     if not stop or stop[0].body["what"] != "stopped":
         return
@@ -90,7 +91,7 @@ def _look(home: Home, con: sqlite3.Connection) -> None:
     if known.tries:
         journal.event("post_mortem", state="failed", tick=known.tick, tries=known.tries)
     account = books.account(con)
-    if account is not None and books.portfolio(con, account).held:
+    if account is not None and desk.sellable(books.portfolio(con, account)):
         return  # a stop is over when all is sold
     tick = known.tick
     if tick is None:
@@ -114,7 +115,7 @@ def _start(home: Home, known: Marker, tick: str) -> None:
     with open(log, "ab") as out:
         process = subprocess.Popen(
             command(home, tick), stdin=subprocess.DEVNULL, stdout=out, stderr=out,
-            start_new_session=True, close_fds=True,
+            start_new_session=True, close_fds=True, env=without_secrets(os.environ),
         )  # fmt: skip
     with contextlib.suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST)

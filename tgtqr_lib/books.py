@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -21,7 +22,7 @@ from tgtqr_lib.domain import (
     Portfolio,
     StoreError,
 )
-from tgtqr_lib.ledger import Event
+from tgtqr_lib.ledger import Event, Row
 from tgtqr_lib.limits import INITIAL_EQUITY
 from tgtqr_lib.portfolio import apply, equity, fold
 from tgtqr_lib.sizing import SAFETY
@@ -39,20 +40,69 @@ def account(con: sqlite3.Connection) -> Account | None:
 
 
 def open_account(
-    con: sqlite3.Connection, at: datetime, reason: str, by: str = "the kit"
+    con: sqlite3.Connection,
+    at: datetime,
+    reason: str,
+    by: str = "the kit",
+    *,
+    venue: str | None = None,
+    scale: Decimal = Decimal(1),
+    wallet: Mapping[str, Decimal] | None = None,
 ) -> Account:
-    """Open the next paper account with fresh cash, as asked by `by`. Inside `writing`."""
+    """Open the next account with fresh cash, as asked by `by`. Inside `writing`.
+
+    venue   "demo" or "testnet" for one at the exchange; None for a paper account
+    scale   multiplies the cash of an account at the exchange
+    wallet  what an account at the exchange holds at this moment: later ones are compared with it
+    """
     number = len(ledger.of_kind(con, "account")) + 1
-    fresh = Account(f"paper-{number}", INITIAL_EQUITY, at)
-    body = {"account": fresh, "reason": reason, "by": by}
+    body: dict[str, Any] = {"reason": reason, "by": by}
+    if venue is None:
+        fresh = Account(f"paper-{number}", INITIAL_EQUITY, at)
+    else:
+        fresh = Account(f"{venue}-{number}", INITIAL_EQUITY * scale, at, venue, scale)
+        body["wallet"] = dict(sorted((wallet or {}).items()))
+    body["account"] = fresh
     ledger.append(con, Event("account", f"account/{fresh.id}", body))
     return fresh
 
 
 def fills(con: sqlite3.Connection, account: Account) -> list[Fill]:
-    """Every fill of `account`, in the order they were booked."""
-    rows = ledger.with_prefix(con, f"fill/{account.id}/")
-    return [restore(Fill, row.body, f"event {row.seq}") for row in rows]
+    """Every fill of `account`, in the order they were booked.
+
+    What a connection has read before it does not read again: an account of months has thousands.
+    """
+    place = (id(con), account.id)
+    known = _read_before.get(place)
+    if known is not None and not (known.con is con and known.still_there):
+        known = None  # another connection at the same address, or a transaction that was taken back
+    rows = ledger.with_prefix(con, f"fill/{account.id}/", after=known.last.seq if known else 0)
+    found = list(known.fills) if known else []
+    found += [restore(Fill, row.body, f"event {row.seq}") for row in rows]
+    if rows:
+        _read_before.pop(place, None)
+        _read_before[place] = _Read(con, rows[-1], tuple(found))
+        while len(_read_before) > MOST_READ:
+            _read_before.pop(next(iter(_read_before)), None)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """Fills that a connection has read, up to the event `last`."""
+
+    con: sqlite3.Connection
+    last: Row
+    fills: tuple[Fill, ...]
+
+    @property
+    def still_there(self) -> bool:
+        (row,) = ledger.between(self.con, self.last.seq, self.last.seq) or (None,)
+        return row is not None and row.hash == self.last.hash
+
+
+MOST_READ = 8  # connections times accounts
+_read_before: dict[tuple[int, str], _Read] = {}
 
 
 def portfolio(con: sqlite3.Connection, account: Account) -> Portfolio:
@@ -104,18 +154,23 @@ def limits_of(con: sqlite3.Connection, account: Account, day: Day) -> list[Limit
 
 def orders_on(con: sqlite3.Connection, date: str) -> int:
     """How many orders reached the broker's door on the UTC day `date`, filled or not."""
-    return len(ledger.with_prefix(con, f"order/{date.replace('-', '')}"))
+    return len(ledger.keys(con, f"order/{date.replace('-', '')}"))
 
 
 def order_ids(con: sqlite3.Connection, tick: str) -> tuple[str, ...]:
     """The ids of the orders that the tick or minute `tick` has booked."""
-    rows = ledger.with_prefix(con, f"order/{tick}")
-    return tuple(row.key.removeprefix("order/") for row in rows)
+    return tuple(key.removeprefix("order/") for key in ledger.keys(con, f"order/{tick}"))
 
 
 def own_order_ids(con: sqlite3.Connection, tick: str) -> tuple[str, ...]:
     """Those of `order_ids` that the tick itself decided: a safety sale of its minute is not among them."""
     return tuple(name for name in order_ids(con, tick) if not name.endswith(f"-{SAFETY}"))
+
+
+def own_intent_ids(con: sqlite3.Connection, tick: str) -> tuple[str, ...]:
+    """The orders of the tick that were about to be sent to the exchange, whatever came of them."""
+    names = (key.removeprefix("intent/") for key in ledger.keys(con, f"intent/{tick}"))
+    return tuple(name for name in names if not name.endswith(f"-{SAFETY}"))
 
 
 def booked_order(con: sqlite3.Connection, order: Order) -> dict[str, Any] | None:
@@ -136,6 +191,66 @@ def book_order(
     if fill is not None:
         apply(portfolio(con, account), fill)  # refuses a sale of more than is held
         ledger.append(con, Event("fill", f"fill/{account.id}/{order.id}", fill))
+
+
+def book_intent(con: sqlite3.Connection, order: Order, body: Mapping[str, Any]) -> None:
+    """Book that an order is about to be sent to the exchange. Inside `writing`; before it is sent."""
+    ledger.append(con, Event("intent", f"intent/{order.id}", body))
+
+
+def open_intents(con: sqlite3.Connection) -> list[Row]:
+    """Intents whose outcome is not booked, oldest first."""
+    return ledger.unanswered(con, "intent", "order")
+
+
+def opening_wallet(con: sqlite3.Connection, account: Account) -> dict[str, Decimal]:
+    """What an account at the exchange held before anything was traded here, coin -> balance.
+
+    That is what it held when it was opened, and whatever else moved since and was accepted.
+    """
+    accepted = [r for r in ledger.of_kind(con, "accepted") if r.body["account"] == account.id]
+    row = accepted[-1] if accepted else ledger.get(con, f"account/{account.id}")
+    return {coin: Decimal(text) for coin, text in row.body["wallet"].items()}
+
+
+def accept_wallet(
+    con: sqlite3.Connection,
+    account: Account,
+    at: datetime,
+    opening: Mapping[str, Decimal],
+    reason: str,
+    by: str,
+) -> None:
+    """Count from `opening` on, because somebody answers for what moved on the account. Inside `writing`."""
+    body = {"account": account.id, "at": at, "wallet": dict(sorted(opening.items()))}
+    key = f"accepted/{ledger.head(con)[0] + 1}"
+    ledger.append(con, Event("accepted", key, {**body, "reason": reason, "by": by}))
+
+
+def account_look(con: sqlite3.Connection, account: Account) -> dict[str, Any] | None:
+    """What the newest look at the exchange account found, `problem` and `wallet`; None before the first."""
+    rows = ledger.of_kind(con, "look", newest=1)
+    return rows[0].body if rows and rows[0].body["account"] == account.id else None
+
+
+def book_account_look(
+    con: sqlite3.Connection,
+    account: Account,
+    at: datetime,
+    problem: str | None,
+    wallet: Mapping[str, Decimal] | None,
+) -> bool:
+    """Book a look at the exchange account when its `problem` is not the last one's. Inside `writing`.
+
+    True when it was booked.
+    """
+    last = account_look(con, account)
+    if last is not None and last["problem"] == problem:
+        return False
+    held = None if wallet is None else dict(sorted(wallet.items()))
+    body = {"account": account.id, "at": at, "problem": problem, "wallet": held}
+    ledger.append(con, Event("look", f"look/{ledger.head(con)[0] + 1}", body))
+    return True
 
 
 def tick_event(con: sqlite3.Connection, tick: str, step: str) -> dict[str, Any] | None:
@@ -226,7 +341,7 @@ def settings_in_force(con: sqlite3.Connection, at: datetime, values: Mapping[str
 
 def fees_paid(found: list[Fill], since: datetime | None = None) -> Decimal:
     """Fees of `found` from `since` on, in quote units."""
-    return sum((f.fee for f in found if since is None or f.at >= since), Decimal(0))
+    return sum((f.fee_usdt for f in found if since is None or f.at >= since), Decimal(0))
 
 
 def runway_days(
@@ -238,7 +353,7 @@ def runway_days(
     """
     since = max(now - timedelta(days=1), account.opened_at)
     recent = [f for f in found if f.at >= since]
-    cost = sum((f.fee + abs(f.price - f.mid) * f.quantity for f in recent), Decimal(0))
+    cost = sum((f.fee_usdt + abs(f.price - f.mid) * f.quantity for f in recent), Decimal(0))
     hours = Decimal(str((now - since).total_seconds())) / 3600
     if cost <= 0 or hours <= 0:
         return None

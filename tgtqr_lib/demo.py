@@ -13,12 +13,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tgtqr_lib import books, gate, journal, latch
+from tgtqr_lib import books, gate, journal, latch, orders
 from tgtqr_lib.clock import FIRST_START_S, MINUTE, TICK, floor_minute, from_ms, to_ms
 from tgtqr_lib.desk import Desk, open_desk, situation
-from tgtqr_lib.domain import DataError, DomainError, StoreError
+from tgtqr_lib.domain import Account, DataError, DomainError, StoreError
 from tgtqr_lib.home import Home
 from tgtqr_lib.kernel import Kernels, kernels
+from tgtqr_lib.orders import Comparison
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.risk.budget import total_floor
 from tgtqr_lib.settings import Settings, load
@@ -49,6 +50,9 @@ class Summary:
     runway_days: Decimal | None = None
     events: int = 0
     wall_s: float = 0.0
+    account: Account | None = None
+    compared: Comparison | None = None  # of an account at the exchange: its ledger and its wallet
+    unknown: int = 0  # orders at the exchange whose outcome is not known
 
     def plain(self) -> dict[str, Any]:
         """What `tgtqr demo --json` prints."""
@@ -65,7 +69,26 @@ class Summary:
             "equity": None if self.equity is None else f"{self.equity:f}",
             "runway_days": None if self.runway_days is None else round(float(self.runway_days), 1),
             "events": self.events,
+            **self._plain_account(),
             "wall_s": round(self.wall_s, 1),
+        }
+
+    @property
+    def reconciled(self) -> bool | None:
+        """Whether every order is known and ledger and wallet are equal to the last digit; None on paper."""
+        if self.compared is None:
+            return None
+        return not self.unknown and not self.compared.differences
+
+    def _plain_account(self) -> dict[str, Any]:
+        if self.account is None or self.account.venue is None:
+            return {}
+        wallet = self.compared.wallet if self.compared else {}
+        return {
+            "account": self.account.id,
+            "reconciled": self.reconciled,
+            "orders_unknown": self.unknown,
+            "wallet": {coin: f"{held:f}" for coin, held in sorted(wallet.items())},
         }
 
     def _count(self, state: str) -> int:
@@ -99,7 +122,8 @@ class Demo:
     def attend(self) -> None:
         """After the last tick: let a minute pass, with its beat, when a stop left something to sell."""
         desk = self.desk
-        if latch.stopped_because(desk.home) and situation(desk, desk.clock.now()).portfolio.held:
+        held = desk.sellable(situation(desk, desk.clock.now()).portfolio)
+        if latch.stopped_because(desk.home) and held:
             minute = floor_minute(desk.clock.now()) + MINUTE
             desk.clock.move_to(minute + timedelta(seconds=FIRST_START_S))
             beat(desk)
@@ -110,10 +134,15 @@ class Demo:
         desk.clock.move_to(boundary - MINUTE + timedelta(seconds=FIRST_START_S))
         beat(desk)
         at = desk.exchange.time()
-        gate.arm(desk.con, desk.home, situation(desk, at), "the demo", "the demo")
+        inputs = situation(desk, at)
+        gate.arm(desk.con, desk.home, inputs, "the demo", "the demo")
 
     def _add_up(self) -> None:
         con, summary = self.desk.con, self.summary
+        summary.account = books.account(con)
+        if summary.account.venue is not None:
+            summary.compared = orders.compare(self.desk, summary.account)
+            summary.unknown = len(books.open_intents(con))
         at = self.desk.exchange.time()
         inputs = situation(self.desk, at)
         found = books.fills(con, inputs.account)
@@ -137,10 +166,14 @@ def open_demo(
     seed: int | None = None,
     candles: Path | None = None,
     first: datetime | None = None,
+    account: str | None = None,
+    scale: Decimal | None = None,
 ) -> Iterator[Demo]:
     """A fresh demo in `home`, whose former content is cleared if it was a demo's.
 
     seed     of the synthetic market; candles  a Parquet file of recorded minutes to play instead
+    account  "demo" or "testnet": orders go to an account at the simulator, by signed requests
+    scale    multiplies the limits of that account
     first    the first tick; without it the synthetic market's first day, or the file's first whole day
 
     Raises `DomainError` or `DataError` for a file that cannot be played from there.
@@ -155,7 +188,9 @@ def open_demo(
             f"--from {first:%Y-%m-%d}: the synthetic market has the years {FIRST_YEAR} to {LAST_YEAR}"
         )
     _clear(home)
-    _write_settings(home, _market(seed, candles))
+    chosen = {} if account is None else {"account": account}
+    chosen |= {} if scale is None else {"demo_limits_scale": str(scale)}
+    _write_settings(home, chosen | _market(seed, candles))
     settings = load(home)
     if settings.market != "simulator" or settings.simulator.url is not None:
         raise DomainError(

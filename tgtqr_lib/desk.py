@@ -13,7 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from tgtqr_lib import books, controls, gate, journal, ledger
+from tgtqr_lib import books, controls, credentials, gate, journal, ledger
+from tgtqr_lib.brokers.bybit import BybitBroker
+from tgtqr_lib.brokers.bybit_client import PrivateClient
 from tgtqr_lib.clock import MINUTE, floor_minute, iso, tick_id, utc_day
 from tgtqr_lib.domain import (
     Account,
@@ -22,19 +24,25 @@ from tgtqr_lib.domain import (
     Candles,
     DataError,
     Day,
+    DomainError,
     Inputs,
     Instrument,
+    Limits,
     MarketView,
     Plan,
+    Portfolio,
+    Position,
     StoreError,
 )
 from tgtqr_lib.execution import fees_on
 from tgtqr_lib.home import Home
-from tgtqr_lib.limits import tightest
+from tgtqr_lib.hosts import trading_host
+from tgtqr_lib.limits import ACCOUNT_COLLAR_BPS, HARD, INITIAL_EQUITY, SYMBOLS, scaled, tightest
 from tgtqr_lib.market.bybit import Exchange
-from tgtqr_lib.market.embedded import StandingClock, open_market
+from tgtqr_lib.market.embedded import StandingClock, embedded_keys, open_market
 from tgtqr_lib.portfolio import equity, fold
 from tgtqr_lib.settings import Settings
+from tgtqr_lib.sizing import floor_to
 from tgtqr_lib.strategies import strategy_named
 
 
@@ -54,6 +62,56 @@ class Desk:
     _offset_ms: list[int | None] = field(default_factory=list)
     chain_problem: str | None = None  # what `look_at_chain` found
     _told: set[str] = field(default_factory=set)  # controls that were ignored, each logged once
+    _broker: BybitBroker | None = None
+
+    @property
+    def venue(self) -> str | None:
+        """Where orders go by the settings, "demo" or "testnet"; None for the paper account."""
+        return None if self.settings.account == "paper" else self.settings.account
+
+    @property
+    def scale(self) -> Decimal:
+        """By which limits and order size are multiplied: 1 on paper, virtual money may have more."""
+        return self.settings.demo_limits_scale if self.venue else Decimal(1)
+
+    @property
+    def ceiling(self) -> Limits:
+        """The hard limits of this account."""
+        return scaled(HARD, self.scale)
+
+    @property
+    def broker(self) -> BybitBroker:
+        """The exchange account of the settings, opened when it is first asked for.
+
+        Raises `DomainError` without keys, or for a host that may not take orders.
+        """
+        if self._broker is None:
+            self._broker = BybitBroker(_client(self.home, self.settings, self.clock))
+        return self._broker
+
+    def close(self) -> None:
+        """Close the connection to the exchange account."""
+        if self._broker is not None:
+            self._broker.client.close()
+
+    def sellable(self, portfolio: Portfolio) -> tuple[Position, ...]:
+        """What is held and could be sold: all of it on paper; at the exchange only what makes a lot and is
+        worth its smallest order. What cannot be told counts."""
+        if self.venue is None or not portfolio.held:
+            return portfolio.held
+        try:
+            rules = self.instruments()
+            closes = self.exchange.last_closes(self.settings.symbols, self.exchange.time())
+        except (DataError, BrokerError):
+            return portfolio.held
+
+        def counts(p: Position) -> bool:
+            rule, close = rules.get(p.symbol), closes.get(p.symbol)
+            if rule is None or (lots := floor_to(p.quantity, rule.lot)) == 0:
+                return rule is None
+            return close is None or lots * close >= rule.min_notional
+
+        return tuple(p for p in portfolio.held if counts(p))
 
     def in_force(self, at: datetime) -> Settings:
         """The settings with the owner's controls as they hold at exchange time `at`, read from the ledger."""
@@ -76,8 +134,12 @@ class Desk:
         _, problems = ledger.verify_chain(self.con, row.seq if row else 1)
         self.chain_problem = problems[0] if problems else None
 
+    def forget_clock_offset(self) -> None:
+        """Measure it again when it is next asked for: a watch runs for months."""
+        self._offset_ms.clear()
+
     def clock_offset_ms(self) -> int | None:
-        """This machine's clock minus the exchange's, measured once a command; None when simulated."""
+        """This machine's clock minus the exchange's, measured once a beat; None when simulated."""
         if not self._offset_ms:
             self._offset_ms.append(self.exchange.clock_offset_ms())
         return self._offset_ms[0]
@@ -90,9 +152,31 @@ def open_desk(home: Home, settings: Settings) -> Iterator[Desk]:
     con = ledger.connect(home.ledger)
     try:
         with open_market(home, settings) as (exchange, clock):
-            yield Desk(home, settings, con, exchange, clock)
+            desk = Desk(home, settings, con, exchange, clock)
+            try:
+                yield desk
+            finally:
+                desk.close()
     finally:
         con.close()
+
+
+def _client(home: Home, settings: Settings, clock: StandingClock | None) -> PrivateClient:
+    """The signed connection to the account of `settings`."""
+    embedded = clock.simulator.url if clock is not None else None
+    host = trading_host(settings, embedded)
+    keys = embedded_keys(host) or credentials.find(home)
+    if keys is None:
+        raise DomainError(
+            f"account {settings.account}: it has no keys; expected {credentials.KEY} and "
+            f"{credentials.SECRET} in the environment or in {home.root / '.env'}"
+        )
+    return PrivateClient(
+        host,
+        keys,
+        timeout_s=settings.exchange_timeout_s,
+        simulated=settings.market == "simulator",
+    )
 
 
 def make_folders(home: Home) -> None:
@@ -142,11 +226,8 @@ def ensure_day(desk: Desk, at: datetime) -> tuple[Account, Day | None]:
     The day is None when something is held whose close of 23:59 is missing: then nothing can be bought.
     """
     con = desk.con
-    account = books.account(con)
-    if account is None:
-        with ledger.writing(con):
-            account = books.account(con) or books.open_account(con, at, "the first account")
-        journal.event("account", account=account.id, cash=account.initial_equity)
+    account = books.account(con) or new_account(desk, at, "the first account")
+    check_account(desk, account)
     day = books.day(con, account, utc_day(at))
     if day is not None:
         return account, day
@@ -159,10 +240,52 @@ def ensure_day(desk: Desk, at: datetime) -> tuple[Account, Day | None]:
             return account, None
         closes[position.symbol] = close
     with ledger.writing(con):
-        limits = tightest(desk.in_force(at).limits.limits)
+        limits = scaled(desk.in_force(at).limits.limits, desk.scale)
+        limits = tightest(limits, ceiling=desk.ceiling)
         day = books.open_day(con, account, at, closes, limits)
     journal.event("day", date=day.date, start_equity=day.start_equity, account=account.id)
     return account, day
+
+
+def new_account(desk: Desk, at: datetime, reason: str, by: str = "the kit") -> Account:
+    """Open the next account, paper or at the exchange as the settings say; another one that is there wins
+    only when it is the first.
+
+    Raises `DataError` when the exchange account holds less than the account is to begin with.
+    """
+    wallet: dict[str, Decimal] | None = None
+    if desk.venue is not None:
+        coins = ("USDT", *(symbol.removesuffix("USDT") for symbol in SYMBOLS))
+        wallet = desk.broker.wallet(coins)
+        begins = INITIAL_EQUITY * desk.scale
+        if wallet["USDT"] < begins:
+            raise DataError(
+                f"account {desk.venue}: it holds {wallet['USDT']:f} USDT; expected at least {begins:f} "
+                "(on a demo account ask Bybit for demo funds)"
+            )
+    known = books.account(desk.con)
+    with ledger.writing(desk.con):
+        present = books.account(desk.con)
+        if known is None and present is not None:  # another process was faster
+            return present
+        fresh = books.open_account(
+            desk.con, at, reason, by, venue=desk.venue, scale=desk.scale, wallet=wallet
+        )
+    journal.event("account", account=fresh.id, cash=fresh.initial_equity, reason=reason)
+    return fresh
+
+
+def check_account(desk: Desk, account: Account) -> None:
+    """Raise `DomainError` when the settings ask for another account than the ledger's present one."""
+    wanted = (desk.venue, desk.scale if desk.venue else None)
+    if (account.venue, account.scale) == wanted:
+        return
+    here = f"{account.venue or 'paper'}" + (f" at scale {account.scale:f}" if account.scale else "")
+    asked = f"{desk.settings.account}" + (f" at scale {desk.scale:f}" if desk.venue else "")
+    raise DomainError(
+        f"account {asked}: the account of this home is {account.id}, {here}; expected a home of its own "
+        "(TGTQR_HOME), or `tgtqr account new --reason ...` when the old one is ended or never traded"
+    )
 
 
 def _close_at(desk: Desk, symbol: str, minute: datetime) -> Decimal | None:
@@ -188,7 +311,8 @@ def situation(
     con, settings = desk.con, desk.in_force(at)
     account, day = opened or ensure_day(desk, at)
     boundary = boundary or floor_minute(at)
-    limits = tightest(settings.limits.limits, *(books.limits_of(con, account, day) if day else ()))
+    met = books.limits_of(con, account, day) if day else ()
+    limits = tightest(scaled(settings.limits.limits, desk.scale), *met, ceiling=desk.ceiling)
     return Inputs(
         tick_id=tick_id(boundary),
         boundary=boundary,
@@ -202,18 +326,26 @@ def situation(
         used_ids=books.order_ids(con, tick_id(boundary)),
         health=gate.health(con, desk.home, desk.clock_offset_ms(), desk.chain_problem),
         limits=limits,
-        plan=plan_of(settings),
+        plan=plan_of(settings, desk.scale),
     )
 
 
-def plan_of(settings: Settings) -> Plan:
-    """What `settings` want to be done. Raises `DomainError` for parameters the strategy does not have."""
+def plan_of(settings: Settings, scale: Decimal = Decimal(1)) -> Plan:
+    """What `settings` want to be done, with orders of `scale` times the size.
+
+    At an exchange the collar is as narrow as the exchange demands. Raises `DomainError` for parameters
+    the strategy does not have.
+    """
     strategy = strategy_named(settings.strategy)
     return Plan(
         strategy=strategy.name,
         parameters=strategy.checked(settings.parameters),
-        order_target_usdt=settings.order_target_usdt,
-        collar_bps=settings.collar_bps,
+        order_target_usdt=settings.order_target_usdt * scale,
+        collar_bps=(
+            settings.collar_bps
+            if settings.account == "paper"
+            else min(settings.collar_bps, ACCOUNT_COLLAR_BPS)
+        ),
     )
 
 
@@ -235,7 +367,7 @@ def today(desk: Desk, frozen: Inputs, at: datetime, opened: tuple[Account, Day |
         used_ids=now.used_ids,
         orders_this_tick=0,
         health=now.health,
-        limits=tightest(frozen.limits, now.limits),
+        limits=tightest(frozen.limits, now.limits, ceiling=desk.ceiling),
     )
 
 

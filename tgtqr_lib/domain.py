@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -588,7 +588,7 @@ class Fill:
 
     quantity  base units; at most the order's
     notional  quote units, the cost of a buy rounded up to 1e-8, the proceeds of a sale rounded down
-    fee       quote units, rounded up to 1e-8
+    fee       units of `fee_currency`; on paper quote units, rounded up to 1e-8
     levels    the book prices taken, best first; their quantities add up to `quantity`
     mid       quote per base in the middle of the book just before, for the cost of the spread
     """
@@ -611,6 +611,23 @@ class Fill:
             return self.levels[0].price
         paid = sum((level.price * level.quantity for level in self.levels), ZERO)
         return (paid / self.quantity).quantize(UNIT)
+
+    @property
+    def in_coin(self) -> bool:
+        """Whether the fee was taken in the coin that was bought, as an exchange may do."""
+        return self.symbol.removesuffix("USDT") == self.fee_currency
+
+    @property
+    def received(self) -> Decimal:
+        """Base units that came in with a buy: less its fee when that was taken in the coin."""
+        return self.quantity - self.fee if self.in_coin else self.quantity
+
+    @property
+    def fee_usdt(self) -> Decimal:
+        """The fee in quote units; one in the coin at the fill's price, rounded up to 1e-8."""
+        if not self.in_coin:
+            return self.fee
+        return (self.fee * self.price).quantize(UNIT, ROUND_CEILING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -663,11 +680,17 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A paper account: where its money started."""
+    """An account: where its money started.
+
+    venue  "demo" or "testnet" when its orders go to the exchange; None on paper
+    scale  by which the limits of an exchange account are multiplied; None on paper
+    """
 
     id: str
     initial_equity: Decimal
     opened_at: datetime
+    venue: str | None = field(default=None, metadata=UNLESS_NONE)
+    scale: Decimal | None = field(default=None, metadata=UNLESS_NONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -693,6 +716,8 @@ class Health:
     disk_free_mb       on the volume of the ledger
     ledger_problem     what ledger and witness disagree about
     stopped            why the gate is latched, or None when it is armed
+    unknown_orders     ids of orders at the exchange whose outcome is not known; None on paper
+    account_problem    what ledger and exchange account disagree about, or why it cannot be read; None when well
     """
 
     last_beat_at: datetime | None
@@ -700,6 +725,8 @@ class Health:
     disk_free_mb: int
     ledger_problem: str | None
     stopped: str | None
+    unknown_orders: tuple[str, ...] | None = field(default=None, metadata=UNLESS_NONE)
+    account_problem: str | None = field(default=None, metadata=UNLESS_NONE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def freeze(desk: Desk, boundary: datetime) -> Inputs:
     of one symbol becomes a problem of its view, and its rules refuse. The plan is read once: one that the
     owner changes while candles are fetched is for the next tick.
     """
-    plan = plan_of(desk.in_force(boundary))
+    plan = plan_of(desk.in_force(boundary), desk.scale)
     count = minutes_needed(plan) + MARGIN
     needs = strategy_named(plan.strategy).needs
     views = tuple(_view(desk, symbol, boundary, count, needs) for symbol in desk.settings.symbols)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
@@ -17,7 +18,7 @@ from tgtqr_lib.domain import (
     Health,
     Inputs,
     Order,
-    Portfolio,
+    Position,
     Side,
     StoreError,
 )
@@ -36,12 +37,21 @@ def health(
 ) -> Health:
     """The facts that can close the gate, read now; `chain_problem` is what a look at the chain found."""
     beat = ledger.newest_mark(con)
+    account = books.account(con)
+    at_exchange = account is not None and account.venue is not None
+    look = books.account_look(con, account) if at_exchange else None
     return Health(
         last_beat_at=from_ms(beat.beat_ms) if beat else None,
         clock_offset_ms=clock_offset_ms,
         disk_free_mb=shutil.disk_usage(home.data).free // MB,
         ledger_problem=chain_problem or witness_problem(con, home),
         stopped=latch.stopped_because(home),
+        unknown_orders=(
+            tuple(row.key.removeprefix("intent/") for row in books.open_intents(con))
+            if at_exchange
+            else None
+        ),
+        account_problem=look["problem"] if look else None,
     )
 
 
@@ -135,18 +145,33 @@ def tell_ledger_of_stop(home: Home, reason: str, by: str) -> bool:
     return False
 
 
-def arm(con: sqlite3.Connection, home: Home, inputs: Inputs, reason: str, by: str) -> None:
+def arm(
+    con: sqlite3.Connection,
+    home: Home,
+    inputs: Inputs,
+    reason: str,
+    by: str,
+    *,
+    held: Sequence[Position] | None = None,
+) -> None:
     """Open the gate: the ledger hears of it first, then the latch is armed.
 
+    `held` is what counts as held, without it all that is: less than a lot of a coin cannot be sold.
     The witness is made anew: a person has looked, and answers for the ledger as it is.
-    Raises `GateRefused` while anything is held, a floor is broken or the account was ended, and
-    `DomainError` without a reason.
+    Raises `GateRefused` while anything is held, an order is open, a floor is broken or the account was
+    ended, and `DomainError` without a reason.
     """
     reason = books.check_reason(reason, "tgtqr arm")
     if latch.stopped_because(home) is None:
         raise GateRefused("the gate is armed already")
-    if inputs.portfolio.held:
-        raise GateRefused(f"cannot arm while {held_text(inputs.portfolio)}; expected nothing held")
+    held = inputs.portfolio.held if held is None else held
+    if held:
+        raise GateRefused(f"cannot arm while {held_text(held)}; expected nothing held")
+    if unknown := inputs.health.unknown_orders:
+        raise GateRefused(
+            f"cannot arm while it is not known what came of {', '.join(unknown)}; "
+            "the next beat of `tgtqr watch` looks it up"
+        )
     if cause := books.last_stop_cause(con):
         raise GateRefused(
             f"account {inputs.account.id} was ended by {cause}; "
@@ -169,7 +194,7 @@ def arm(con: sqlite3.Connection, home: Home, inputs: Inputs, reason: str, by: st
     bear_witness(con, home, anew=True)
 
 
-def held_text(portfolio: Portfolio) -> str:
+def held_text(held: Sequence[Position]) -> str:
     """What is held, in words."""
-    parts = [f"{position.quantity:f} {position.symbol}" for position in portfolio.held]
+    parts = [f"{position.quantity:f} {position.symbol}" for position in held]
     return " and ".join(parts) + " is held" if parts else "nothing is held"

@@ -11,7 +11,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -51,6 +51,9 @@ CREATE TABLE marks (
     PRIMARY KEY (account, minute_ms)
 ) STRICT;
 """
+
+# younger than the first ledgers: without it the newest mark is looked for among a year of them
+MARKS_BY_BEAT = "CREATE INDEX IF NOT EXISTS marks_by_beat ON marks (beat_ms)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,9 @@ def reading(path: Path, *, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[sqlite
 def _migrate(con: sqlite3.Connection, path: Path) -> None:
     version = con.execute("PRAGMA user_version").fetchone()[0]
     if version == VERSION:
+        if not con.execute("SELECT 1 FROM sqlite_master WHERE name = 'marks_by_beat'").fetchone():
+            with suppress(sqlite3.OperationalError):  # somebody else writes; the next one makes it
+                con.execute(MARKS_BY_BEAT)
         return
     if version > VERSION:
         raise StoreError(
@@ -150,6 +156,7 @@ def _migrate(con: sqlite3.Connection, path: Path) -> None:
         if con.execute("PRAGMA user_version").fetchone()[0] == 0:
             for statement in _statements(SCHEMA):
                 con.execute(statement)
+            con.execute(MARKS_BY_BEAT)
             con.execute(f"PRAGMA user_version={VERSION}")
 
 

@@ -19,6 +19,8 @@ MARKET = "spot"
 INITIAL_EQUITY = Decimal("10.00")
 
 COLLAR_BPS = 100
+# Bybit refuses spot limits further than 0.5 % from its index price (priceLimitRatioX of BTCUSDT and ETHUSDT)
+ACCOUNT_COLLAR_BPS = 40
 ORDER_TARGET_USDT = Decimal("0.95")
 MAX_ORDERS_A_TICK = 2
 MAX_ORDERS_A_DAY = 192
@@ -30,7 +32,12 @@ MAX_JUMP_FRACTION = Decimal("0.20")
 TICKER_FRACTION = Decimal("0.02")
 
 
-def tightest(*limits: Limits) -> Limits:
-    """The smallest of each limit, never above the hard one."""
-    every = (HARD, *limits)
+def scaled(limits: Limits, scale: Decimal) -> Limits:
+    """`limits`, each times `scale`: an exchange's demo account holds virtual money."""
+    return Limits(**{f.name: getattr(limits, f.name) * scale for f in fields(Limits)})
+
+
+def tightest(*limits: Limits, ceiling: Limits = HARD) -> Limits:
+    """The smallest of each limit, never above `ceiling`, the hard one."""
+    every = (ceiling, *limits)
     return Limits(**{f.name: min(getattr(one, f.name) for one in every) for f in fields(Limits)})

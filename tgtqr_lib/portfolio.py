@@ -17,12 +17,9 @@ def apply(portfolio: Portfolio, fill: Fill) -> Portfolio:
     """
     before = portfolio.position(fill.symbol)
     if fill.side is Side.BUY:
-        cash = portfolio.cash - fill.notional - fill.fee
-        after = Position(
-            fill.symbol,
-            before.quantity + fill.quantity,
-            before.cost + fill.notional + fill.fee,
-        )
+        paid = fill.notional if fill.in_coin else fill.notional + fill.fee
+        cash = portfolio.cash - paid
+        after = Position(fill.symbol, before.quantity + fill.received, before.cost + paid)
     else:
         left = before.quantity - fill.quantity
         if left < 0:

@@ -10,15 +10,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from tgtqr_lib import books, gate, journal, ledger
+from tgtqr_lib import books, gate, journal, ledger, orders
 from tgtqr_lib.act import Act, act
 from tgtqr_lib.clock import floor_minute
 from tgtqr_lib.desk import Desk, bare_view, situation
-from tgtqr_lib.domain import BrokerError, DataError, Inputs, Order
-from tgtqr_lib.limits import HARD
+from tgtqr_lib.domain import BrokerError, DataError, DomainError, Inputs, Order
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.risk.budget import cash_after, daily_floor, total_floor
-from tgtqr_lib.sizing import entry, safety_sale
+from tgtqr_lib.sizing import entry, floor_to, safety_sale
 
 BREACH, SPENT = "BREACH", "SPENT"
 
@@ -37,6 +36,7 @@ class Safety:
 def safety_path(desk: Desk, at: datetime) -> Safety:
     """Mark what is held at exchange time `at`, stop on a breach or a spent budget, sell after a stop."""
     gate.note_latch(desk.con, desk.home, at)
+    orders.attend(desk, at)
     inputs = situation(desk, at)
     closes = _closes(desk, at)
     held = {position.symbol for position in inputs.portfolio.held}
@@ -71,18 +71,18 @@ def _stop_if_ended(
     if broken:
         text = f"equity {worth:f} is below the floor {floors[broken[0]]:f} ({broken[0]})"
         # below a floor that somebody tightened only, the kit stops, but that is not the end of the account
-        ended = worth < total_floor(inputs.account, HARD)
+        ended = worth < total_floor(inputs.account, desk.ceiling)
         _stop(desk, inputs, BREACH, text, at, total=ended)
     elif is_spent(desk, inputs, closes):
         text = f"cash {inputs.portfolio.cash:f} allows no entry over the total floor {lowest:f}"
         # a budget that is spent only because somebody tightened it is not the end of the account
-        ended = is_spent(desk, replace(inputs, limits=HARD), closes)
+        ended = is_spent(desk, replace(inputs, limits=desk.ceiling), closes)
         _stop(desk, inputs, SPENT, text, at, total=ended)
 
 
 def is_spent(desk: Desk, inputs: Inputs, closes: Mapping[str, Decimal]) -> bool:
     """True when nothing is held and no symbol's entry would pass the total floor."""
-    if inputs.portfolio.held or set(closes) != set(desk.settings.symbols):
+    if desk.sellable(inputs.portfolio) or set(closes) != set(desk.settings.symbols):
         return False
     floor = total_floor(inputs.account, inputs.limits)
     for symbol, close in closes.items():
@@ -120,6 +120,16 @@ def _sell_all(desk: Desk, at: datetime) -> tuple[Act, ...]:
         if view.instrument is None:
             journal.event("sale_waits", symbol=view.symbol, text="the exchange does not list it")
             continue
-        order = safety_sale(position.quantity, quote, view.instrument, now.plan.collar_bps, minute)
-        sales.append(act(desk, order, now))
+        quantity = floor_to(position.quantity, view.instrument.lot)
+        if quantity <= 0:  # what a fee taken in the coin has left: it cannot be sold
+            continue
+        order = safety_sale(quantity, quote, view.instrument, now.plan.collar_bps, minute)
+        if now.account.venue is not None and order.notional < view.instrument.min_notional:
+            text = f"worth {order.notional:f} USDT, the exchange needs {view.instrument.min_notional:f}"
+            journal.event("sale_waits", symbol=view.symbol, text=text)
+            continue
+        try:
+            sales.append(act(desk, order, now))
+        except DomainError as error:  # no keys any more, say; the beat must go on
+            journal.event("sale_waits", symbol=view.symbol, text=str(error))
     return tuple(sales)

@@ -1,6 +1,6 @@
-"""Typed settings: the environment over `settings.toml` over the defaults.
+"""Typed settings: the environment over `.env` over `settings.toml` over the defaults.
 
-Every key can be given as `TGTQR_<KEY>`, a nested one with two underscores
+Environment and `.env` give a key as `TGTQR_<KEY>`, a nested one with two underscores
 (`TGTQR_LIMITS__DAILY_LOSS_USDT=1.50`). An unknown key and a limit above the hard one are errors.
 """
 
@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     SettingsError,
 )
 
+from tgtqr_lib.credentials import learn, read_env_file
 from tgtqr_lib.domain import DomainError, Limits
 from tgtqr_lib.home import Home
 from tgtqr_lib.limits import COLLAR_BPS, HARD, ORDER_TARGET_USDT, SYMBOLS
@@ -33,8 +43,12 @@ NOT_SETTINGS = frozenset(
         "TGTQR_RECORDED_DATA",
         "TGTQR_PASSWORD_HASH",
         "TGTQR_DASHBOARD_NOTEBOOK",
+        "TGTQR_ALERTS",
     }
 )
+# of these, what `.env` may hold as well; the others concern a process, not a home
+SECRETS = frozenset({"TGTQR_PASSWORD_HASH", "TGTQR_ALERTS"})
+LARGEST_SCALE = 100
 
 
 class LimitSettings(BaseModel):
@@ -84,6 +98,8 @@ class SimulatorSettings(BaseModel):
 class Settings(BaseSettings):
     """What the owner can choose.
 
+    account                 where orders go: paper, or an account of Bybit's demo or testnet
+    demo_limits_scale       times which every limit counts on a demo or testnet account
     order_target_usdt       quote units that weight 1 buys
     collar_bps              how far from the last close an order may trade, basis points
     exchange_host           of Bybit's public data
@@ -99,6 +115,8 @@ class Settings(BaseSettings):
     )
 
     market: Literal["simulator", "bybit"] = "simulator"
+    account: Literal["paper", "demo", "testnet"] = "paper"
+    demo_limits_scale: Annotated[Decimal, Field(ge=1, le=LARGEST_SCALE)] = Decimal(1)
     symbols: tuple[str, ...] = SYMBOLS
     strategy: str = "ma_trend"
     parameters: dict[str, int] = Field(default_factory=dict)
@@ -112,6 +130,22 @@ class Settings(BaseSettings):
     cell_timeout_s: Annotated[int, Field(ge=5, le=600)] = 60
     post_mortem_after_stop: bool = True
     record_book: bool = False
+
+    @field_validator("account", mode="before")
+    @classmethod
+    def _never_real_money(cls, value: Any) -> Any:
+        if value not in ("paper", "demo", "testnet"):
+            real = str(value).strip().lower() in ("real", "live", "mainnet", "production", "prod")
+            what = "would be real money, which this kit never trades" if real else "is not known"
+            raise ValueError(f"{what}; expected paper, demo or testnet")
+        return value
+
+    @field_validator("demo_limits_scale")
+    @classmethod
+    def _not_on_paper(cls, value: Decimal, info: ValidationInfo) -> Decimal:
+        if value != 1 and info.data.get("account") == "paper":
+            raise ValueError("is for a demo or testnet account; expected 1 with account paper")
+        return value
 
     @field_validator("symbols")
     @classmethod
@@ -131,13 +165,24 @@ class Settings(BaseSettings):
         env_settings: PydanticBaseSettingsSource,
         **_: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        # what is passed to the constructor is the content of the file, so the environment goes first
+        # what is passed to the constructor is the content of the files, so the environment goes first
         return env_settings, init_settings
+
+
+class _EnvFile(EnvSettingsSource):
+    """The variables of `.env`, taken as those of the environment are."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = {name.lower(): value for name, value in values.items()}
+        super().__init__(Settings)
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._values
 
 
 def load(home: Home) -> Settings:
     """The settings of `home`. Raises `DomainError` naming the key, its value and the expectation."""
-    return _load(home.settings)
+    return _load(home.settings, home.root / ".env")
 
 
 def load_file(path: Path) -> Settings:
@@ -148,26 +193,59 @@ def load_file(path: Path) -> Settings:
     return _load(path)
 
 
-def _load(path: Path) -> Settings:
+def _load(path: Path, env_file: Path | None = None) -> Settings:
     content = _read(path)
+    places: dict[str, Mapping[str, str]] = {"environment": os.environ}
+    learn(os.environ)  # every command that does something loads settings first
+    if env_file is not None and (found := read_env_file(env_file)):
+        _check_own(env_file, found)
+        places[".env"] = found
     names = set(Settings.model_fields)
-    for name in sorted(os.environ):
-        key = _key(name)
-        if key and name not in NOT_SETTINGS and key not in names:
-            raise DomainError(
-                f"environment: {name} is not a setting; expected one of {sorted(names)} "
-                f"with {PREFIX} before it"
-            )
+    for place, variables in places.items():
+        for name in sorted(variables):
+            key = _key(name)
+            if key and name not in NOT_SETTINGS and key not in names:
+                raise DomainError(
+                    f"{place}: {name} is not a setting; expected one of {sorted(names)} "
+                    f"with {PREFIX} before it"
+                )
     try:
+        if ".env" in places:
+            content = _over(_EnvFile(places[".env"])(), content)
         return Settings(**content)
     except ValidationError as error:
-        raise DomainError(_sentence(error, path)) from None
+        raise DomainError(_sentence(error, path, places)) from None
     except SettingsError as error:  # its text names the field alone
-        name = next(n for n in sorted(os.environ) if f'"{_key(n)}"' in str(error))
+        place, name = next(
+            (p, n)
+            for p, found in places.items()
+            for n in sorted(found)
+            if f'"{_key(n)}"' in str(error)
+        )
         raise DomainError(
-            f"environment: {name} {os.environ[name]} is not JSON; "
+            f"{place}: {name} {places[place][name]} is not JSON; "
             f'expected something like ["BTCUSDT"] or {{"window": 60}}'
         ) from None
+
+
+def _check_own(path: Path, variables: Mapping[str, str]) -> None:
+    """Raise `DomainError` for a name in `.env` that is read from the environment alone."""
+    for name in sorted(NOT_SETTINGS - SECRETS):
+        if name not in variables:
+            continue
+        if name == "TGTQR_HOME" and Path(variables[name]).expanduser().absolute() == path.parent:
+            continue  # it says where it lies, and is right
+        raise DomainError(f".env: {name} is read from the environment alone; take it out of {path}")
+
+
+def _over(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
+    """`lower` with the values of `upper`, table by table."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        both = isinstance(value, Mapping) and isinstance(below, Mapping)
+        merged[key] = _over(value, below) if both else value
+    return merged
 
 
 def _key(variable: str) -> str | None:
@@ -185,11 +263,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise DomainError(f"{path.name}: not readable as TOML ({error})") from None
 
 
-def _sentence(error: ValidationError, path: Path) -> str:
+def _sentence(error: ValidationError, path: Path, places: Mapping[str, Mapping[str, str]]) -> str:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     variable = PREFIX + "__".join(str(part) for part in first["loc"]).upper()
-    where = "environment" if variable in os.environ else path.name
+    where = next((place for place, found in places.items() if variable in found), path.name)
     if first["type"] == "extra_forbidden":
         known = LimitSettings if key.startswith("limits.") else Settings
         known = SimulatorSettings if key.startswith("simulator.") else known

@@ -65,7 +65,8 @@ def propose(
     at the close is sold down to it by the fewest lots. The signal must have a close.
     """
     symbol, close = signal.symbol, signal.close
-    held = portfolio.position(symbol).quantity
+    # less than a lot, which a fee taken in the coin leaves, can neither be sold nor keeps from buying
+    held = floor_to(portfolio.position(symbol).quantity, instrument.lot)
     if signal.state is SignalState.FLAT and held > 0:
         return sale(symbol, held, close, instrument, plan.collar_bps, placed_at, "S")
     if (excess := trim_quantity(held, close, instrument.lot, limits.trim_usdt)) > 0:

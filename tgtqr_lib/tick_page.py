@@ -475,7 +475,9 @@ def _act(act: Mapping[str, Any]) -> list[str]:
         f"{act['side']} {act['quantity']} {coin(act['symbol'])}",
         _recorded(act["limit"]),
         f"{act['result']} ({act['reason']})" if told else act["result"],
-        *(_recorded(act[name]) for name in ("price", "notional", "fee")),
+        *(_recorded(act[name]) for name in ("price", "notional")),
+        # an exchange takes the fee of a buy in the coin
+        f"{act['fee']} {act['fee_currency']}" if "fee_currency" in act else _recorded(act["fee"]),
     ]
 
 

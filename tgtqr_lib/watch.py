@@ -12,6 +12,7 @@ from tgtqr_lib import books, gate, journal, ledger, recording
 from tgtqr_lib.act import Act
 from tgtqr_lib.clock import FIRST_START_S, LAST_START_S, MINUTE, TICK, floor_minute, iso, to_ms
 from tgtqr_lib.desk import Desk, beat_minute, money_facts
+from tgtqr_lib.execution import round_down
 from tgtqr_lib.ledger import Mark
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.safety import safety_path
@@ -52,6 +53,7 @@ def beat(desk: Desk) -> Beat:
     Raises `VenueUnavailable` when the exchange does not answer.
     """
     at = desk.exchange.time()
+    desk.forget_clock_offset()
     safety = safety_path(desk, at)
     account = safety.inputs.account
     held = books.portfolio(desk.con, account)
@@ -64,7 +66,9 @@ def beat(desk: Desk) -> Beat:
         if worth is not None:
             closes = {symbol: f"{close:f}" for symbol, close in sorted(safety.closes.items())}
             minute = to_ms(beat_minute(at))
-            mark = Mark(account.id, minute, to_ms(at), held.cash, worth, closes)
+            # an exchange's own figures can be finer than the unit of the marks
+            cash = round_down(held.cash)
+            mark = Mark(account.id, minute, to_ms(at), cash, round_down(worth), closes)
             ledger.put_mark(desk.con, mark)
     gate.bear_witness(desk.con, desk.home)
     looks = recording.look(desk, at) if desk.settings.record_book else None

@@ -1,5 +1,6 @@
 """All rules together: every one is asked, their order is the order of reasons, exits are safe."""
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.builders import (
 )
 from tgtqr_lib.domain import Plan, Problem, Verdict
 from tgtqr_lib.risk import (
+    ACCOUNT_RULES,
     DATA_RULES,
     GATE_RULES,
     NEED_RULES,
@@ -54,9 +56,9 @@ def test_every_rule_file_is_registered_under_its_own_code():
     files = {path.stem for path in folder.glob("*.py")} - helpers
     for name in files:
         module = getattr(tgtqr_lib.risk, name)
-        known = RULES | dict(NEED_RULES.values())
-        assert known[module.CODE] is module.check, f"risk/{name}.py is not in RULES or NEED_RULES"
-    assert len(files) == len(RULES) + len(NEED_RULES)
+        known = RULES | dict(NEED_RULES.values()) | ACCOUNT_RULES
+        assert known[module.CODE] is module.check, f"risk/{name}.py is in none of the dicts of rules"
+    assert len(files) == len(RULES) + len(NEED_RULES) + len(ACCOUNT_RULES)
 
 
 def test_what_a_strategy_needs_is_asked_of_that_strategy_alone():
@@ -69,10 +71,16 @@ def test_what_a_strategy_needs_is_asked_of_that_strategy_alone():
     assert codes("funding_carry_paper") == [*RULES, "DATA_FUNDING"]
 
 
+def test_rules_of_the_exchange_are_asked_for_an_account_there_alone():
+    at_exchange = replace(inputs().account, venue="demo", scale=Decimal(10))
+    codes = [one.code for one in review(no_order(), inputs(a_view(), account=at_exchange))]
+    assert codes == [*RULES, "ORDER_UNKNOWN", "ACCOUNT_MISMATCH", "BELOW_EXCHANGE_MINIMUM"]
+
+
 def test_reasons_come_from_the_gate_first_then_from_data_then_from_money():
     order = list(RULES)
     assert order[0] == "GATE_STOPPED"
-    last_gate = max(order.index(code) for code in GATE_RULES)
+    last_gate = max(order.index(code) for code in GATE_RULES - set(ACCOUNT_RULES))
     data = sorted(order.index(code) for code in DATA_RULES)
     assert last_gate < data[0]
     assert data[-1] < order.index("POSITION_LIMIT")
@@ -80,7 +88,10 @@ def test_reasons_come_from_the_gate_first_then_from_data_then_from_money():
 
 
 def test_groups_of_rules_are_those_of_the_design():
-    reducing = {"MONITOR_LEASE", "CLOCK_OFFSET", "DISK_SPACE", "LEDGER_WITNESS"}
+    reducing = {
+        "MONITOR_LEASE", "CLOCK_OFFSET", "DISK_SPACE", "LEDGER_WITNESS", "ORDER_UNKNOWN",
+        "ACCOUNT_MISMATCH",
+    }  # fmt: skip
     assert set(STOPPED_RULES) == {"GATE_STOPPED"}
     assert set(REDUCING_RULES) == reducing
     assert set(GATE_RULES) == reducing | {"GATE_STOPPED"}

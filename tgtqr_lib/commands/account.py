@@ -1,20 +1,25 @@
-"""Show the paper account, or open a fresh one with 10.00 USDT after a total stop; old accounts are kept."""
+"""Show the account, or open a fresh one with 10.00 USDT after a total stop; old accounts are kept.
+
+On a demo or testnet account `accept` takes what it holds for right after somebody else moved money on it.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from tgtqr_lib import books, gate, journal, latch, ledger, settings
+from tgtqr_lib import books, gate, journal, latch, ledger, orders, settings
 from tgtqr_lib.commands.by import asked_by, by_option
 from tgtqr_lib.commands.output import json_option, money, print_json
-from tgtqr_lib.desk import open_desk
-from tgtqr_lib.domain import GateRefused
+from tgtqr_lib.desk import Desk, check_account, new_account, open_desk
+from tgtqr_lib.domain import Account, GateRefused
 from tgtqr_lib.home import Home
+from tgtqr_lib.orders import Comparison
+from tgtqr_lib.sizing import floor_to
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=["show", "new"], nargs="?", default="show")
-    parser.add_argument("--reason", help="why a new account is opened (required with new)")
+    parser.add_argument("what", choices=["show", "new", "accept"], nargs="?", default="show")
+    parser.add_argument("--reason", help="why (required with new and accept)")
     by_option(parser)
     json_option(parser)
 
@@ -23,6 +28,8 @@ def run(options: argparse.Namespace) -> int:
     home = Home.find(options.home)
     if options.what == "new":
         return _new(home, options)
+    if options.what == "accept":
+        return _accept(home, options)
     con = ledger.connect(home.ledger, create=False)
     try:
         facts = [_facts(con, row.body["account"]["id"]) for row in ledger.of_kind(con, "account")]
@@ -42,7 +49,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _facts(con, name: str) -> dict:
     from tgtqr_lib.canonical import restore
-    from tgtqr_lib.domain import Account
 
     row = ledger.get(con, f"account/{name}")
     account = restore(Account, row.body["account"])
@@ -67,22 +73,29 @@ def _new(home: Home, options: argparse.Namespace) -> int:
         journal.start(home)
         at = desk.exchange.time()
         present = books.account(desk.con)
-        if present is not None and books.last_stop_cause(desk.con) is None:
+        # an account that never traded has lost nothing: another venue or scale may begin
+        fresh_venue = present is not None and not books.fills(desk.con, present)
+        fresh_venue = fresh_venue and (present.venue, present.scale or 1) != (
+            desk.venue,
+            desk.scale,
+        )
+        if present is not None and books.last_stop_cause(desk.con) is None and not fresh_venue:
             raise GateRefused(
                 f"account {present.id} is not ended; a new one begins only after a total stop, "
                 "or the loss limits would mean nothing"
             )
-        if present is not None and (held := books.portfolio(desk.con, present)).held:
+        if present is not None and (held := desk.sellable(books.portfolio(desk.con, present))):
             raise GateRefused(
                 f"cannot open a new account while {gate.held_text(held)}; "
                 "expected nothing held (stop, and let the next beat sell)"
             )
+        if present is not None:
+            orders.look_up(desk)
+            _check_no_open_order(desk)
         latch.stop(home, "a new account is opened; arm it to begin")
         gate.note_latch(desk.con, home, at)
-        with ledger.writing(desk.con):
-            fresh = books.open_account(desk.con, at, reason, by=asked_by(options))
+        fresh = new_account(desk, at, reason, by=asked_by(options))
         gate.bear_witness(desk.con, home)
-        journal.event("account", account=fresh.id, cash=fresh.initial_equity, reason=reason)
     if options.json:
         print_json({"account": fresh.id, "cash": f"{fresh.initial_equity:f}"})
     else:
@@ -91,3 +104,63 @@ def _new(home: Home, options: argparse.Namespace) -> int:
             "`tgtqr arm --reason ...` begins"
         )
     return 0
+
+
+def _accept(home: Home, options: argparse.Namespace) -> int:
+    reason = books.check_reason(options.reason, "tgtqr account accept")
+    with open_desk(home, settings.load(home)) as desk:
+        journal.start(home)
+        at = desk.exchange.time()
+        present = books.account(desk.con)
+        if present is None or present.venue is None:
+            raise GateRefused(
+                "there is no account at the exchange; expected a demo or testnet account"
+            )
+        check_account(desk, present)
+        orders.look_up(desk, answered_for=True)
+        _check_no_open_order(desk)
+        found = orders.compare(desk, present)
+        _check_not_short(desk, present, found)
+        moved = found.differences
+        opening = books.opening_wallet(desk.con, present)
+        opening = {coin: held + moved.get(coin, 0) for coin, held in opening.items()}
+        with ledger.writing(desk.con):
+            books.accept_wallet(desk.con, present, at, opening, reason, asked_by(options))
+            books.book_account_look(desk.con, present, at, None, found.wallet)
+        gate.bear_witness(desk.con, home)
+        journal.event("account_accepted", account=present.id, reason=reason)
+    told = {coin: f"{amount:+f}" for coin, amount in sorted(moved.items())}
+    if options.json:
+        print_json({"account": present.id, "moved": told})
+    else:
+        words = (
+            ", ".join(f"{coin} {amount}" for coin, amount in told.items()) or "nothing had moved"
+        )
+        print(f"account {present.id}: accepted as it is now ({words})")
+    return 0
+
+
+def _check_no_open_order(desk: Desk) -> None:
+    """Raise `GateRefused` while it is not known what came of an order at the exchange."""
+    if waiting := books.open_intents(desk.con):
+        names = ", ".join(row.key.removeprefix("intent/") for row in waiting)
+        raise GateRefused(
+            f"it is not known yet what came of {names}; the next beat of `tgtqr watch` looks it up, and "
+            "`tgtqr account accept` gives up what is in no list after an hour"
+        )
+
+
+def _check_not_short(desk: Desk, account: Account, found: Comparison) -> None:
+    """Raise `GateRefused` when the exchange account holds less than this ledger would sell or spend."""
+    held = books.portfolio(desk.con, account)
+    needed = {orders.CASH: held.cash}
+    for position in held.positions:
+        rule = desk.instruments().get(position.symbol)
+        lots = floor_to(position.quantity, rule.lot) if rule else position.quantity
+        needed[position.symbol.removesuffix(orders.CASH)] = lots
+    for coin, least in needed.items():
+        if found.wallet[coin] < least:
+            raise GateRefused(
+                f"the account holds {found.wallet[coin]:f} {coin}, and {least:f} of it are this ledger's; "
+                "bring back what is missing, or begin in a home of its own (TGTQR_HOME)"
+            )

@@ -27,7 +27,9 @@ def run(options: argparse.Namespace) -> int:
         journal.start(home)
         at = desk.exchange.time()
         gate.note_latch(desk.con, home, at)
-        gate.arm(desk.con, home, situation(desk, at), reason, asked_by(options))
+        inputs = situation(desk, at)
+        held = desk.sellable(inputs.portfolio)
+        gate.arm(desk.con, home, inputs, reason, asked_by(options), held=held)
         journal.event("armed", at=iso(at), reason=reason)
     if options.json:
         print_json({"gate": "armed", "at": iso(at), "reason": reason})

@@ -12,6 +12,7 @@ import contextlib
 import shlex
 import sys
 import time
+from decimal import Decimal
 from pathlib import Path
 
 from tgtqr_lib.clock import check_boundary, parse_time
@@ -19,6 +20,7 @@ from tgtqr_lib.commands.output import json_option, print_json
 from tgtqr_lib.commands.running import page_beside, port_option
 from tgtqr_lib.domain import DomainError
 from tgtqr_lib.home import Home
+from tgtqr_lib.limits import HARD
 
 LOOK_S = 1.0
 
@@ -35,6 +37,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DATE",
         help="the first tick (2025-06-01, or the first whole day of FILE)",
     )
+    parser.add_argument(
+        "--account",
+        choices=["paper", "demo", "testnet"],
+        help="demo or testnet: orders go to a simulated exchange account by signed requests (paper)",
+    )
+    parser.add_argument(
+        "--limits-scale",
+        dest="scale",
+        metavar="N",
+        help="multiplies the limits of such an account, 1 to 100 (1: below what the exchange takes)",
+    )
     port_option(parser)
     json_option(parser)
 
@@ -49,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if options.candles is not None and not options.candles.is_file():
         raise DomainError(f"--candles {options.candles}: there is no such file")
     first = check_boundary(parse_time(options.first)) if options.first else None
+    scale = _scale(options)
     from tgtqr_lib.demo import open_demo
     from tgtqr_lib.desk import one_at_a_time
 
@@ -58,7 +72,12 @@ def run(options: argparse.Namespace) -> int:
     with (
         one_at_a_time(outputs / "demo.lock", "demo"),
         open_demo(
-            Home(outputs / "demo"), seed=options.seed, candles=options.candles, first=first
+            Home(outputs / "demo"),
+            seed=options.seed,
+            candles=options.candles,
+            first=first,
+            account=options.account,
+            scale=scale,
         ) as demo,
         page_beside(Home(outputs / "demo"), port, _tell),
     ):
@@ -70,7 +89,23 @@ def run(options: argparse.Namespace) -> int:
         if port is not None:
             _stay(demo)
     states = {result.state for result in demo.summary.results}
-    return 0 if states <= {"done", "refused"} else 1
+    return 0 if states <= {"done", "refused"} and demo.summary.reconciled is not False else 1
+
+
+def _scale(options: argparse.Namespace) -> Decimal | None:
+    """The scale asked for. Raises `DomainError` when it is no number, or has no account to count for."""
+    if options.scale is None:
+        return None
+    if options.account in (None, "paper"):
+        raise DomainError(
+            "--limits-scale is for --account demo or testnet; a paper order has no minimum"
+        )
+    try:
+        return Decimal(options.scale)
+    except ArithmeticError:
+        raise DomainError(
+            f"--limits-scale {options.scale}: expected a number from 1 to 100"
+        ) from None
 
 
 def _tell(text: str) -> None:
@@ -130,7 +165,9 @@ def _page(summary) -> list[str]:
         states[result.state] = states.get(result.state, 0) + 1
     decisions = [c for r in summary.results if r.decision for c in r.decision.choices]
     signals = {s: sum(c.signal.state == s for c in decisions) for s in ("LONG", "FLAT", "HOLD")}
-    lost = None if summary.equity is None else summary.equity - 10
+    begun, venue = summary.account.initial_equity, summary.account.venue
+    lost = None if summary.equity is None else summary.equity - begun
+    budget = HARD.total_loss_usdt * (summary.account.scale or 1)
     home = summary.home
     worst = [r for r in summary.results if r.state not in ("done", "refused")]
     lines = [
@@ -138,16 +175,18 @@ def _page(summary) -> list[str]:
         f"{len(summary.results)} ticks in {summary.wall_s:.0f} s: "
         + ", ".join(f"{count} {state}" for state, count in sorted(states.items())),
         f"decisions  {len(decisions)}: " + ", ".join(f"{n} {s}" for s, n in signals.items()),
-        f"orders     {summary.orders}, of which 0 could exist on Bybit: its smallest is 5.00 USDT",
+        f"orders     {summary.orders}"
+        + (", of which 0 could exist on Bybit: its smallest is 5.00 USDT" if venue is None else ""),
         f"fills      {summary.fills}, fees {summary.fees:f} USDT",
         f"equity     {'-' if summary.equity is None else f'{summary.equity:f}'} USDT"
-        + ("" if lost is None else f" ({lost:+f} since the start at 10.00)"),
+        + ("" if lost is None else f" ({lost:+f} since the start at {begun:f})"),
         "runway     "
         + (
             "no cost yet"
             if summary.runway_days is None
-            else f"at this cost per day the total budget of 5.00 USDT lasts {summary.runway_days:.0f} days"
+            else f"at this cost per day the total budget of {budget:f} USDT lasts {summary.runway_days:.0f} days"
         ),
+        *_account(summary),
         f"ledger     {summary.events} events in {home}/data/trading_data.db",
         f"notebooks  {home}/outputs/ticks/",
         "",
@@ -158,6 +197,28 @@ def _page(summary) -> list[str]:
     ]
     for result in worst[:3]:
         lines.insert(2, f"  {result.tick_id} {result.state}: {result.text}")
+    return lines
+
+
+def _account(summary) -> list[str]:
+    """How ledger and exchange account compare, and why orders were kept back; nothing on paper."""
+    if summary.account.venue is None:
+        return []
+    small = sum(
+        c.reason == "BELOW_EXCHANGE_MINIMUM"
+        for r in summary.results
+        for c in (r.decision.choices if r.decision else ())
+    )
+    if summary.reconciled:
+        told = "reconciled: ledger and wallet are equal to the last digit"
+    else:
+        off = ", ".join(f"{coin} {by:+f}" for coin, by in summary.compared.differences.items())
+        told = f"NOT reconciled: {summary.unknown} orders unknown, differences {off or 'none'}"
+    lines = [f"account    {summary.account.id}, {told}"]
+    if small:
+        lines.append(
+            f"refused    {small} orders BELOW_EXCHANGE_MINIMUM; with --limits-scale 10 they are legal"
+        )
     return lines
 
 

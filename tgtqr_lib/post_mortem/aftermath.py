@@ -65,7 +65,7 @@ class Cost:
 
     @property
     def fee(self) -> Decimal:
-        return self.fill.fee
+        return self.fill.fee_usdt
 
     @property
     def half_spread(self) -> Decimal:
@@ -281,8 +281,8 @@ def _stakes(
             if fill.side is Side.BUY:
                 if not _is_own(fill, case.tick_id):
                     break  # of another tick: a new position
-                quantity, left = quantity + fill.quantity, left + fill.quantity
-                cost += fill.notional + fill.fee
+                quantity, left = quantity + fill.received, left + fill.received
+                cost += fill.notional + (ZERO if fill.in_coin else fill.fee)
                 continue
             left -= fill.quantity
             proceeds += fill.notional - fill.fee

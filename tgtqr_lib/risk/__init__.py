@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 from tgtqr_lib.domain import Inputs, Limits, NoOrder, Order, Verdict
 from tgtqr_lib.risk import (
+    account_mismatch,
+    below_exchange_minimum,
     client_id,
     clock_offset,
     daily_budget,
@@ -24,6 +26,7 @@ from tgtqr_lib.risk import (
     ledger_witness,
     long_only,
     monitor_lease,
+    order_unknown,
     orders_day,
     orders_tick,
     position_limit,
@@ -68,9 +71,23 @@ NEED_RULES: dict[str, tuple[str, Rule]] = {
     "funding": (data_funding.CODE, data_funding.check),
 }
 
+# rules of accounts at the exchange, after all others; paper orders have no need of them
+ACCOUNT_RULES: dict[str, Rule] = {
+    order_unknown.CODE: order_unknown.check,
+    account_mismatch.CODE: account_mismatch.check,
+    below_exchange_minimum.CODE: below_exchange_minimum.check,
+}
+
 STOPPED_RULES = frozenset({gate_stopped.CODE})
 REDUCING_RULES = frozenset(
-    {ledger_witness.CODE, disk_space.CODE, clock_offset.CODE, monitor_lease.CODE}
+    {
+        ledger_witness.CODE,
+        disk_space.CODE,
+        clock_offset.CODE,
+        monitor_lease.CODE,
+        order_unknown.CODE,
+        account_mismatch.CODE,
+    }
 )
 GATE_RULES = STOPPED_RULES | REDUCING_RULES
 DATA_RULES = frozenset(code for code in RULES if code.startswith("DATA_"))
@@ -79,9 +96,12 @@ SIGNAL_RULES = DATA_RULES - {data_stale.CODE}
 
 
 def review(order: Order | NoOrder, inputs: Inputs) -> tuple[Verdict, ...]:
-    """Every rule's verdict on `order`, in the order of `RULES`; then those of what the strategy needs."""
+    """Every rule's verdict on `order`, in the order of `RULES`; then those of what the strategy needs, and
+    those of an account at the exchange."""
     needed = (NEED_RULES[need][1] for need in strategy_named(inputs.plan.strategy).needs)
-    return tuple(check(order, inputs, inputs.limits) for check in (*RULES.values(), *needed))
+    at_exchange = ACCOUNT_RULES.values() if inputs.account.venue is not None else ()
+    every = (*RULES.values(), *needed, *at_exchange)
+    return tuple(check(order, inputs, inputs.limits) for check in every)
 
 
 def approved(verdicts: Sequence[Verdict]) -> bool:
