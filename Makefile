@@ -25,11 +25,11 @@ ifneq ($(SOUND),yes)
 .PHONY: $(LOCKED)
 endif
 
-.PHONY: help env demo test check bench docs lock
+.PHONY: help env demo test check bench prove docs lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-6s %s\n", $$1, $$2 }' Makefile
-	@echo 'Options for demo, test, bench and docs go in ARGS: make test ARGS="-m slow -x"'
+	@echo 'Options for demo, test, bench, prove and docs go in ARGS: make test ARGS="-m slow -x"'
 
 env: $(READY) ## make .venv ready (first time: a few minutes)
 	@echo "$(VENV) is ready."
@@ -46,6 +46,9 @@ check: $(READY) ## lint and formatting
 
 bench: $(READY) ## measure speed
 	@$(PY) tests/bench.py $(ARGS)
+
+prove: $(READY) ## a thousand orders on a bad exchange: none twice, none forgotten
+	@$(PY) tests/prove.py $(ARGS)
 
 docs: $(READY) ## the strategy document as docs/build/trading_strategy.pdf, needs pdflatex; docs/reference/ anew
 	@if [ -f docs/make_reference.py ]; then $(PY) docs/make_reference.py; fi

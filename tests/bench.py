@@ -296,13 +296,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(line("its whole command, 1,051,200 rows", commands, "s", None))
         print(line("a month of two symbols fetched", month_fetched(folder, options.runs), "s", 60))
         sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-        from tests import bench_archive, bench_backtest, bench_page, bench_sweep
+        from tests import (
+            bench_archive,
+            bench_backtest,
+            bench_deployment,
+            bench_page,
+            bench_sweep,
+        )
 
         for rows in (
             bench_backtest.figures(folder, options.runs, year),
             bench_sweep.figures(folder, options.runs),
             bench_page.figures(folder, options.runs),
             bench_archive.figures(folder, options.runs),
+            bench_deployment.figures(folder, options.runs),
         ):
             for row in rows:
                 print(line(*row), flush=True)
