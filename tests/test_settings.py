@@ -1,14 +1,23 @@
 """Settings: environment over file over defaults, and a sentence for everything that is wrong."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from tests.builders import HARD_LIMITS, limits
+from tgtqr_lib import credentials
 from tgtqr_lib.domain import DomainError
 from tgtqr_lib.home import Home
-from tgtqr_lib.settings import load
+from tgtqr_lib.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def a_process_that_knows_nothing(monkeypatch):
+    """What a test reads of secrets is forgotten after it."""
+    monkeypatch.setattr(credentials, "_known", {})
+    monkeypatch.setattr(credentials, "_pattern", None)
 
 
 @pytest.fixture
@@ -208,3 +217,138 @@ def test_a_broken_file_is_named(home):
 def test_settings_do_not_change(home):
     with pytest.raises(Exception, match="frozen"):
         load(home).collar_bps = 1
+
+
+# the account
+
+
+def env_file(home, text, mode=0o600):
+    path = home.root / ".env"
+    path.write_text(text, encoding="utf-8")
+    path.chmod(mode)
+
+
+def test_orders_stay_on_paper_unless_another_account_is_asked_for(home):
+    assert (load(home).account, load(home).demo_limits_scale) == ("paper", Decimal(1))
+    for account in ("paper", "demo", "testnet"):
+        write(home, f'account = "{account}"')
+        assert load(home).account == account
+
+
+@pytest.mark.parametrize("value", ["real", "live", "mainnet", "LIVE", "Real "])
+def test_an_account_with_real_money_is_refused_in_those_words(home, monkeypatch, value):
+    monkeypatch.setenv("TGTQR_ACCOUNT", value)
+    assert refusal(home) == (
+        f"environment: account {value} would be real money, which this kit never trades; "
+        "expected paper, demo or testnet"
+    )
+
+
+@pytest.mark.parametrize("value", ["Demo", "bybit", "", "demo "])
+def test_another_account_is_not_known(home, monkeypatch, value):
+    monkeypatch.setenv("TGTQR_ACCOUNT", value)
+    said = refusal(home)
+    assert said.startswith(f"environment: account {value} is not known; expected paper, demo or")
+
+
+@pytest.mark.parametrize("text", ["account = 1", "account = true", "account = []"])
+def test_an_account_is_a_name(home, text):
+    assert "is not known; expected paper, demo or testnet" in refusal(home, text)
+
+
+@pytest.mark.parametrize("account", ["demo", "testnet"])
+@pytest.mark.parametrize("scale", ["1", "1.5", "10", "100"])
+def test_limits_are_scaled_on_demo_and_testnet(home, account, scale):
+    write(home, f'account = "{account}"\ndemo_limits_scale = {scale}')
+    assert load(home).demo_limits_scale == Decimal(scale)
+
+
+@pytest.mark.parametrize("account", ["paper", "demo"])
+@pytest.mark.parametrize("scale", ["0.99", "0", "-1", "100.01", "nan", "inf", '"ten"'])
+def test_a_scale_lies_between_1_and_100(home, account, scale):
+    said = refusal(home, f'account = "{account}"\ndemo_limits_scale = {scale}')
+    assert said.startswith("settings.toml: demo_limits_scale ")
+
+
+def test_limits_are_not_scaled_on_paper(home):
+    write(home, "demo_limits_scale = 1")
+    assert load(home).demo_limits_scale == 1
+    assert refusal(home, "demo_limits_scale = 10") == (
+        "settings.toml: demo_limits_scale 10 is for a demo or testnet account; "
+        "expected 1 with account paper"
+    )
+
+
+# .env
+
+
+def test_the_file_env_is_over_settings_toml_and_under_the_environment(home, monkeypatch):
+    write(home, 'market = "bybit"\ncollar_bps = 50\n[limits]\nposition_usdt = 0.40\n')
+    env_file(home, "TGTQR_COLLAR_BPS=25\nTGTQR_LIMITS__DAILY_LOSS_USDT=1.25\nBYBIT_API_KEY=\n")
+    settings = load(home)
+    assert (settings.market, settings.collar_bps) == ("bybit", 25)
+    assert settings.limits.limits == limits(position="0.40", daily="1.25")
+    monkeypatch.setenv("TGTQR_COLLAR_BPS", "10")
+    monkeypatch.setenv("TGTQR_LIMITS__DAILY_LOSS_USDT", "1.00")
+    assert load(home).collar_bps == 10
+    assert load(home).limits.limits == limits(position="0.40", daily="1.00")
+
+
+def test_json_and_nested_tables_of_the_file_env_are_taken(home):
+    env_file(home, """TGTQR_SYMBOLS='["ETHUSDT"]'\nTGTQR_PARAMETERS={"window": 30}\n"""
+             "TGTQR_SIMULATOR__SEED=7\n")  # fmt: skip
+    write(home, "[simulator]\nspread_bps = 3\n")
+    settings = load(home)
+    assert settings.symbols == ("ETHUSDT",) and settings.parameters == {"window": 30}
+    assert (settings.simulator.seed, settings.simulator.spread_bps) == (7, 3)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("TGTQR_COLAR_BPS=1", ".env: TGTQR_COLAR_BPS is not a setting; expected one of "),
+        ("TGTQR_COLLAR_BPS=101", ".env: collar_bps 101 input should be less than"),
+        ("TGTQR_LIMITS__DAILY=1", ".env: unknown key 'limits.daily'; expected one of "),
+        ("TGTQR_LIMITS__TOTAL_LOSS_USDT=5.01", ".env: limits.total_loss_usdt 5.01 is above"),
+        ("TGTQR_SYMBOLS=BTCUSDT", ".env: TGTQR_SYMBOLS BTCUSDT is not JSON; expected"),
+        ("TGTQR_ACCOUNT=live", ".env: account live would be real money, which this kit never"),
+        ("TGTQR_TRACEBACK=1", ".env: TGTQR_TRACEBACK is read from the environment alone"),
+        ("TGTQR_HOME=/elsewhere", ".env: TGTQR_HOME is read from the environment alone"),
+    ],
+)
+def test_what_is_wrong_in_the_file_env_is_named_so(home, text, said):
+    env_file(home, text + "\n")
+    assert refusal(home).startswith(said)
+
+
+def test_the_home_may_name_itself(home):
+    env_file(home, f"TGTQR_HOME={home.root}\nTGTQR_COLLAR_BPS=25\n")
+    assert load(home).collar_bps == 25
+
+
+def test_alerts_and_the_page_s_password_are_no_settings(home, monkeypatch):
+    env_file(home, "TGTQR_ALERTS=json://127.0.0.1:9/\nTGTQR_PASSWORD_HASH='argon2:$argon2id$x'\n")
+    assert load(home).collar_bps == 100
+    monkeypatch.setenv("TGTQR_ALERTS", "json://127.0.0.1:9/")
+    assert load(home).collar_bps == 100
+
+
+def test_no_command_runs_on_a_file_env_that_others_may_read(home):
+    env_file(home, "TGTQR_COLLAR_BPS=25\n", mode=0o644)
+    assert f"chmod 600 {home.root / '.env'}" in refusal(home)
+
+
+def test_the_example_is_a_file_env_and_names_only_what_there_is(home):
+    example = (Path(__file__).parents[1] / ".env.example").read_text("utf-8")
+    env_file(home, example)
+    assert load(home) == Settings()
+    named = re.findall(r"^#([A-Z_]+)=(.*)$", example, flags=re.MULTILINE)
+    assert len(named) >= 8
+    env_file(home, "".join(f"{n}={v}\n" for n, v in named if v and n != "TGTQR_DEMO_LIMITS_SCALE"))
+    assert load(home).limits.daily_loss_usdt == Decimal("1.50")
+    env_file(home, "TGTQR_ACCOUNT=demo\nTGTQR_DEMO_LIMITS_SCALE=10\n")
+    assert ("TGTQR_DEMO_LIMITS_SCALE", "10") in named and load(home).demo_limits_scale == 10
+    known = {f"TGTQR_{key.upper()}" for key in Settings.model_fields} | {
+        "BYBIT_API_KEY", "BYBIT_API_SECRET", "TGTQR_ALERTS", "TGTQR_PASSWORD_HASH",
+    }  # fmt: skip
+    assert {name.split("__")[0] for name, _ in named} <= known

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tgtqr_lib import daily, journal
 from tgtqr_lib.clock import utc_day
+from tgtqr_lib.credentials import without_secrets
 from tgtqr_lib.domain import DataError, TgtqrError
 from tgtqr_lib.home import Home
 
@@ -78,6 +79,7 @@ class DayReports:
                 self._process = subprocess.Popen(
                     command(self._home, day), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                     stderr=subprocess.PIPE, text=True, start_new_session=True,
+                    env=without_secrets(os.environ),
                 )  # fmt: skip
             except OSError as error:
                 self._trouble(day, f"it cannot be started ({error.strerror})")

@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,9 +33,11 @@ COMMANDS = {
     "parity": "the ticks of a day against the backtest of the same candles",
     "archive": "show | prune the sealed ticks",
     "simulator": "the Bybit v5 server",
-    "ledger": "verify | show",
+    "ledger": "verify | show | export | backup | restore",
     "report": "the daily report, or a tick's post-mortem",
     "schedule": "install | remove | show (cron)",
+    "alert": "test | show | send: messages to the owner",
+    "preflight": "clock, region, key, minimums, disk, permissions: look before trading",
 }
 EPILOG = """exit codes: 0 done; 1 a failure of our own; 2 wrong usage or settings, or a tick in the future;
 3 refused by the gate; 4 data or exchange trouble, or a tick missed; 5 drift or a failed verification;
@@ -66,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TypeError:  # a command with actions of its own takes them in their order
         options = command.parse_args(words)
     signal.signal(signal.SIGTERM, _terminated)
+    threading.excepthook = _thread_ended
     try:
         code = module.run(options)
         sys.stdout.flush()
@@ -91,10 +95,24 @@ def _terminated(*_: object) -> None:
     raise Terminated
 
 
+def _thread_ended(how: threading.ExceptHookArgs) -> None:
+    """Say what ended a thread, as Python does, without the secrets that its error may hold."""
+    import traceback
+
+    from tgtqr_lib.credentials import redact
+
+    if how.exc_type is SystemExit:
+        return
+    name = how.thread.name if how.thread else "-"
+    text = "".join(traceback.format_exception(how.exc_type, how.exc_value, how.exc_traceback))
+    print(f"Exception in thread {name}:\n{redact(text)}", file=sys.stderr, end="")
+
+
 def _report(error: Exception, command: str) -> int:
     """Say what is wrong in one sentence and return the exit code that means it."""
     import sqlite3
 
+    from tgtqr_lib.credentials import learn, redact
     from tgtqr_lib.domain import (
         BrokerError,
         Busy,
@@ -118,8 +136,11 @@ def _report(error: Exception, command: str) -> int:
     elif not isinstance(error, TgtqrError):
         text = f"{type(error).__name__}: {error}; this is a fault of the kit"
         if os.environ.get("TGTQR_TRACEBACK"):
-            raise error
-    print(f"tgtqr {command}: {text}", file=sys.stderr)
+            import traceback
+
+            text += "\n" + "".join(traceback.format_exception(error))
+    learn(os.environ)
+    print(f"tgtqr {command}: {redact(text)}", file=sys.stderr)
     return code
 
 

@@ -2,7 +2,8 @@
 
     2026-11-22T10:15:04.120Z INFO tick tick_id=20261122T1015Z state=done equity=9.99 text="nothing to do"
 
-The first field is this machine's UTC clock; what happened in the market carries its own times.
+The first field is this machine's UTC clock; what happened in the market carries its own times. Keys and alert
+URLs that this process knows are written as ********.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
 
+from tgtqr_lib.credentials import redact
 from tgtqr_lib.home import Home
 
 LOGGER = "tgtqr_lib"
@@ -39,7 +41,7 @@ class LineFormatter(logging.Formatter):
         line = " ".join([head, *(f"{key}={spell(value)}" for key, value in facts.items())])
         if record.exc_info:
             line += " error=" + spell(self.formatException(record.exc_info))
-        return line
+        return redact(line)
 
 
 def spell(value: Any) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tgtqr_lib import daily as days
+from tgtqr_lib import leaks
 from tgtqr_lib.desk import one_at_a_time
 from tgtqr_lib.domain import DataError, DomainError, StoreError
 from tgtqr_lib.home import PROJECT, Home
@@ -84,26 +85,28 @@ def write(home: Home, notebook: str, parameters: Mapping[str, Any], name: str) -
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(target.parent / f".{notebook}.lock", LEADS.get(notebook, "report")):
-            return _written(source, parameters, target)
+            return _written(home, source, parameters, target)
     except OSError as error:
         raise StoreError(
             f"report {name}: {error.filename or target} cannot be written ({error.strerror})"
         ) from None
 
 
-def _written(source: Path, parameters: Mapping[str, Any], target: Path) -> Report:
+def _written(home: Home, source: Path, parameters: Mapping[str, Any], target: Path) -> Report:
     running = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
     failed = target.with_name(f"{target.stem}{FAILED}.ipynb")
     page = target.with_suffix(".html")
     try:
         with kernels(target.parent) as pool:
             run_notebook(source, running, parameters, pool, cell_timeout_s=CELL_TIMEOUT_S)
+        _check_clean(home, running)
         executed = _read(running)
         text = page_of(executed, _heading(source, target), CSS.read_text("utf-8"), alone=True)
         _replace(page, text)
         os.replace(running, target)
         failed.unlink(missing_ok=True)
     except NotebookFailed as error:
+        _check_clean(home, running)
         if not running.is_file():
             raise
         os.replace(running, failed)
@@ -112,6 +115,12 @@ def _written(source: Path, parameters: Mapping[str, Any], target: Path) -> Repor
         with contextlib.suppress(OSError):
             running.unlink(missing_ok=True)
     return Report(target, page)
+
+
+def _check_clean(home: Home, executed: Path) -> None:
+    """Raise `NotebookFailed` when the executed copy holds a secret; it is in quarantine then."""
+    if moved := leaks.sweep(home, executed):
+        raise NotebookFailed(f"{executed.name}: it held a secret and was moved to {moved[0]}")
 
 
 def _heading(source: Path, target: Path) -> Heading:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tgtqr_lib import archive, books, gate, journal, ledger, recording, tick_page
+from tgtqr_lib import archive, books, gate, journal, leaks, ledger, orders, recording, tick_page
 from tgtqr_lib.act import Act, act
 from tgtqr_lib.canonical import dumps, plain, restore
 from tgtqr_lib.clock import (
@@ -24,6 +24,7 @@ from tgtqr_lib.clock import (
     iso,
     tick_id,
 )
+from tgtqr_lib.credentials import redact
 from tgtqr_lib.decide import decide, decision_sha256
 from tgtqr_lib.desk import TICK_LOCK, Desk, money_facts, one_at_a_time
 from tgtqr_lib.domain import (
@@ -202,6 +203,7 @@ def _missed(desk: Desk, boundary: datetime) -> TickResult | None:
 def _run_claimed(desk: Desk, pool: Kernels, boundary: datetime, began: float) -> TickResult:
     """From the safety path to the seal; an error on the way makes the tick `failed`."""
     result = TickResult(tick_id(boundary), books.FAILED, "", "TICK_FAILED")
+    log_end = leaks.begin(desk.home)
     try:
         desk.look_at_chain()
         result.safety = safety_path(desk, desk.exchange.time())
@@ -226,7 +228,9 @@ def _run_claimed(desk: Desk, pool: Kernels, boundary: datetime, began: float) ->
         result.text = f"{type(error).__name__}: {error}"
         journal.event("unforeseen", text=result.text)
     result.duration_s = f"{time.monotonic() - began:.3f}"
+    result.text = redact(result.text)  # the ledger keeps it for good
     _finish(desk, result)
+    leaks.sweep_log(desk.home, log_end)
     return result
 
 
@@ -298,7 +302,15 @@ def _finish(desk: Desk, result: TickResult) -> None:
 def seal_tick(
     desk: Desk, name: str, final: dict[str, Any], acts: list[dict[str, Any]]
 ) -> str | None:
-    """Seal the executed notebook of tick `name`; its path from the home, or None when there is none."""
+    """Seal the executed notebook of tick `name`; its path from the home, or None when there is none.
+
+    One that holds a secret goes to quarantine instead, and is gone from here: no later start seals it.
+    """
+    try:
+        leaks.sweep(desk.home, archive.running_path(desk.home, name))
+    except OSError as error:  # it can be neither looked at nor moved: the next start tries again
+        journal.event("not_sealed", tick_id=name, text=str(error))
+        return None
     executed = archive.read_executed(archive.running_path(desk.home, name))
     if executed is None:
         return None
@@ -355,9 +367,11 @@ def settle(desk: Desk) -> None:
     A tick whose act was booked becomes `done`, any other `failed`; nothing of it is tried again. Must
     run under the tick lock.
     """
+    orders.look_up(desk)  # a crash may have left an order on its way
     for name in books.open_claims(desk.con):
         ids = books.own_order_ids(desk.con, name)
-        acted = books.tick_event(desk.con, name, "acted") is not None or bool(ids)
+        sent = ids or books.own_intent_ids(desk.con, name)
+        acted = books.tick_event(desk.con, name, "acted") is not None or bool(sent)
         state = books.DONE if acted else books.FAILED
         text = "ended by a crash after its act was booked" if acted else "ended by a crash"
         final = {"state": state, "reason": "CRASHED", "text": text}

@@ -135,7 +135,7 @@ class PrivateClient:
             urls[name] = dict.fromkeys(urls[name], self.host)
         self._client.hostname = ""
         self._client.session.trust_env = self.host.startswith("https://") and not simulated
-        guard(self._client.session)
+        guard(self._client.session, self.host)
         self._signed_at_ms: int | None = None
         self._client.nonce = self._nonce
         self._offset_ms = 0

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tgtqr_lib.credentials import PASSWORD_HASH, without_secrets
 from tgtqr_lib.domain import TgtqrError
 from tgtqr_lib.home import Home
 
@@ -34,6 +35,7 @@ def start(
             sys.executable, "-m", "tgtqr_lib.cli", "dashboard", "--with-parent",
             "--home", str(home.root), "--host", host, "--port", str(port),
         ],
+        env=without_secrets(os.environ, keep=PASSWORD_HASH),
         stdin=subprocess.PIPE,  # never written: that it closes tells the child of this process's end
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -17,7 +17,7 @@ from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 
 from tgtqr_lib import journal
-from tgtqr_lib.dashboard.auth import PASSWORD_HASH
+from tgtqr_lib.credentials import without_secrets
 from tgtqr_lib.kernel import ENVIRONMENT
 
 MOST_PAGES = 4
@@ -61,8 +61,8 @@ def kernel_environment(given: dict[str, str]) -> dict[str, str]:
     """What a page's kernel may know of its surroundings."""
     return {
         name: value
-        for name, value in given.items()
-        if name in ENVIRONMENT or (name.startswith("TGTQR_") and name != PASSWORD_HASH)
+        for name, value in without_secrets(given).items()
+        if name in ENVIRONMENT or name.startswith("TGTQR_")
     }
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from tgtqr_lib.clock import from_ms, parse_time
 from tgtqr_lib.domain import StoreError, TgtqrError, VenueUnavailable
 from tgtqr_lib.home import Home
+from tgtqr_lib.hosts import public_host
 from tgtqr_lib.market.exchange_clock import ExchangeClock
 from tgtqr_lib.settings import Settings
 
@@ -18,7 +19,7 @@ TIMEOUT_S = 3.0
 def page_clock(home: Home, settings: Settings) -> ExchangeClock | EmbeddedClock:
     """A clock with `now()` and `rate`. Raises `VenueUnavailable` when the exchange does not answer."""
     if settings.market == "bybit":
-        return ExchangeClock(lambda: _asked(settings.exchange_host))
+        return ExchangeClock(lambda: _asked(public_host(settings)))
     if settings.simulator.url is not None:
         return ExchangeClock(lambda: _asked(settings.simulator.url))
     return EmbeddedClock(home)

@@ -20,6 +20,7 @@ from tgtqr_lib.clock import FIRST_START_S, boundary_of, from_ms, iso, parse_time
 from tgtqr_lib.credentials import Credentials, Secret
 from tgtqr_lib.domain import DomainError, StoreError
 from tgtqr_lib.home import Home
+from tgtqr_lib.hosts import public_host
 from tgtqr_lib.market.bybit import Exchange
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def open_market(home: Home, settings: Settings) -> Iterator[tuple[Exchange, Stan
     """The exchange of the settings, and the clock to move when it is the embedded simulator."""
     options = {"timeout_s": settings.exchange_timeout_s}
     if settings.market == "bybit":
-        with _closing(Exchange(settings.exchange_host, **options)) as exchange:
+        with _closing(Exchange(public_host(settings), **options)) as exchange:
             yield exchange, None
         return
     chosen = settings.simulator
