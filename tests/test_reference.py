@@ -37,6 +37,7 @@ NO_CODES = {
     "CERTIFICATE_VERIFY_FAILED",  # of OpenSSL
     "LARGEST_MESSAGE",  # of Jupyter's server
     "TICK_ID",  # of help texts
+    "BYBIT_API_KEY", "BYBIT_API_SECRET", "REGULAR_MARGIN", "LEVEL_1",  # of the exchange
     "FORCE_SOURCE_DATE", "SOURCE_DATE_EPOCH",  # of TeX
     "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "LC_ALL", "JUPYTER_PATH", "WAYLAND_DISPLAY",  # of the environment
 }  # fmt: skip

@@ -26,7 +26,9 @@ import words
 from pydantic import BaseModel
 
 import tgtqr_lib
-from tgtqr_lib import cli, daily, risk, settings, signals
+from tgtqr_lib import cli, daily, orders, risk, settings, signals
+from tgtqr_lib.alerts import messages
+from tgtqr_lib.alerts.messages import KINDS
 from tgtqr_lib.archive import rerunning
 from tgtqr_lib.backtest.probes import PROBES
 from tgtqr_lib.backtest.probes import findings as probe_states
@@ -34,7 +36,7 @@ from tgtqr_lib.books import FINAL_STATES
 from tgtqr_lib.domain import GateState, SignalState
 from tgtqr_lib.limits import HARD
 from tgtqr_lib.parity import findings as parity_findings
-from tgtqr_lib.risk import DATA_RULES, GATE_RULES, RULES, STOPPED_RULES
+from tgtqr_lib.risk import ACCOUNT_RULES, DATA_RULES, GATE_RULES, RULES, STOPPED_RULES
 from tgtqr_lib.strategies import STRATEGIES, Strategy
 
 LIBRARY = Path(tgtqr_lib.__file__).parent
@@ -140,8 +142,9 @@ def settings_page() -> str:
     parts = [
         MADE,
         "# Settings\n",
-        "In `settings.toml` in the home, or in the environment, which wins. Nothing has to be set. An unknown "
-        "key, a value out of range and a limit above the hard one are errors, exit code 2. What may be changed "
+        "In `settings.toml` in the home, over that in `.env` there ([keys](../how_to/keys.md)), and over both in the "
+        "environment. Nothing has to be set. An unknown key, a value out of range and a limit above the hard "
+        "one are errors, exit code 2. What may be changed "
         "while the kit runs, and how: `tgtqr settings --help`; the present values: `tgtqr settings show`.\n",
     ]
     for name, model in groups(settings.Settings):
@@ -152,7 +155,8 @@ def settings_page() -> str:
     meaning = told("MEANING", "environment", names, {})
     parts += [
         "## Other environment variables\n",
-        "They have the prefix and are no settings.\n",
+        "They have the prefix and are no settings. `BYBIT_API_KEY` and `BYBIT_API_SECRET` are "
+        "[the account's keys](../how_to/keys.md).\n",
         table(["variable", "meaning"], ((f"`{n}`", meaning[n]) for n in names)),
         "A dictionary or list in the environment is written as JSON: "
         """`TGTQR_SYMBOLS='["BTCUSDT"]'`, `TGTQR_PARAMETERS='{"window": 30}'`.\n""",
@@ -387,8 +391,9 @@ def reason_codes() -> dict[str, str]:
 
 @cache
 def act_codes() -> dict[str, str]:
-    codes = [v for v in named("act.py").values() if WORD.fullmatch(v)]
-    return {code: daily.MEANINGS.get(code, "") for code in codes}
+    every = [*named("act.py").values(), *named("orders.py").values()]
+    codes = dict.fromkeys(v for v in every if WORD.fullmatch(v) and v not in rule_checks())
+    return {code: daily.MEANINGS.get(code, "") for code in codes if code != orders.CASH}
 
 
 def state_codes() -> dict[str, str]:
@@ -405,6 +410,13 @@ def tick_codes() -> dict[str, str]:
         for code in dict.fromkeys([*found, *told_daily])
         if code not in rule_checks()
     }
+
+
+def alert_codes() -> dict[str, str]:
+    """Conditions that the owner hears of, and the messages that are none."""
+    others = (messages.SUMMARY, messages.HELD_BACK, messages.DROPPED, messages.TEST)
+    kinds = {code: f"{kind.title}; when it is over: {kind.over}" for code, kind in KINDS.items()}
+    return kinds | dict.fromkeys(others, "")
 
 
 def gate_codes() -> dict[str, str]:
@@ -504,6 +516,12 @@ FAMILIES = (
         tick_codes,
     ),
     Family("gate", "The gate", "What `tgtqr status` and the page's header show.", gate_codes),
+    Family(
+        "alerts",
+        "Alerts",
+        "What a message to the owner is about, see [alerts](../how_to/alerts.md).",
+        alert_codes,
+    ),
     Family("ended", "Ends of an account", "A total stop has one of two causes.", ended_codes),
     Family(
         "problems",
@@ -577,6 +595,8 @@ def rule_kind(code: str) -> str:
         return "gate, STOPPED"
     if code in GATE_RULES:
         return "gate, REDUCING"
+    if code in ACCOUNT_RULES:
+        return "an account at the exchange"
     if code not in RULES:
         return "what the strategy needs"
     return "data" if code in DATA_RULES else "order"

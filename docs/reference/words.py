@@ -6,8 +6,7 @@ longer has. A group is a heading of codes.md or a table of settings.md.
 
 MEANING = {
     "settings": {
-        "market": "where prices come from: the kit's own simulator, or Bybit's public data. Orders are filled on "
-        "paper with either",
+        "market": "where prices come from: the kit's own simulator, or Bybit's public data",
         "symbols": "what is watched and traded, some of BTCUSDT and ETHUSDT, each once",
         "strategy": "the name of a registered one, see [strategies](strategies.md)",
         "parameters": "of the strategy; those that are not given have its defaults",
@@ -18,6 +17,8 @@ MEANING = {
         "limits.total_loss_usdt": "how far equity may fall below what the account began with",
     },
     "environment": {
+        "TGTQR_ALERTS": "Where alerts go: one or several URLs of apprise, with blanks between them; see "
+        "[alerts](../how_to/alerts.md).",
         "TGTQR_HOME": "Where `data/`, `outputs/` and `settings.toml` lie, unless `--home` says otherwise.",
         "TGTQR_PASSWORD_HASH": "The page's password as a hash; `tgtqr dashboard password` prints the line.",
         "TGTQR_RECORDED_DATA": "Where tests find recorded candles; without it those tests skip.",
@@ -30,6 +31,11 @@ MEANING = {
         "PARTIAL": "The book held less than the quantity inside the limit; the rest of the order is gone.",
         "REFUSED": "A rule refused on the state of that moment; the reason names it.",
         "NO_QUOTE": "There was no fresh quote to fill at, so nothing was done; the reason is DATA_STALE.",
+        "UNKNOWN": "It was sent to the exchange and nobody knows yet what came of it; the reason is ORDER_UNKNOWN.",
+        "REJECTED": "The exchange looked at it and did nothing of it; its own code and words are in the text.",
+        "EXCHANGE_REFUSED": "The reason of REJECTED, and of the stop that a refusal causes which no rule had foreseen.",
+        "NEVER_ARRIVED": "Sent, but the exchange never had it: later it is in no list, and the wallet did not move.",
+        "FOREIGN": "An order of this id was on the account before, so it is not ours; the kit stops.",
     },
     "states": {
         "done": "It ran to its end, also when a rule refused an order or doubt made it hold.",
@@ -43,6 +49,12 @@ MEANING = {
         "ACTIVE": "Armed and watched: entries and exits are allowed.",
         "REDUCING": "Entries are refused while a cause lasts, exits are allowed.",
         "STOPPED": "Latched: no new exposure, and what is held is sold by the next beat or tick.",
+    },
+    "alerts": {
+        "SUMMARY": "The day in five lines, after 00:05 UTC.",
+        "HELD_BACK": "More messages than twelve in an hour: how many were kept back.",
+        "DROPPED": "Messages that could not be sent for so long that they were given up.",
+        "TEST": "Of `tgtqr alert test`.",
     },
     "ended": {
         "BREACH": "Equity fell below a floor, of a day or of the account. The account ends when it is the account's.",
@@ -100,6 +112,9 @@ TO_DO = {
         "to take the ledger as it is",
         "DISK_SPACE": "Free some space; `tgtqr archive prune --keep 90d` helps",
         "CLOCK_OFFSET": "Set this machine's clock, best by NTP",
+        "ORDER_UNKNOWN": "Nothing; every beat looks the order up. Exchange trouble that lasts is in the log",
+        "ACCOUNT_MISMATCH": "Find out who moves money on the account; `tgtqr account accept --reason '...'` takes it as it is",
+        "BELOW_EXCHANGE_MINIMUM": "Set `demo_limits_scale` to 10, say; real sizes of the design cannot exist on Bybit",
         "MONITOR_LEASE": "Run the watch: `tgtqr up`, `tgtqr watch`, or cron by `tgtqr schedule install`",
         "DECISION_LATE": "Nothing; the next tick decides anew. When it is often so, the machine is too slow or sleeps",
         "SYMBOL_UNKNOWN": "Ask why the exchange does not list the symbol; `symbols` names those to watch",
@@ -143,6 +158,11 @@ TO_DO = {
         "REFUSED": "See the rule that is its reason",
         "OUTSIDE_COLLAR": "Nothing; the next tick decides anew. After a stop the next beat tries again",
         "NO_QUOTE": "Nothing; the next tick decides anew. After a stop the next beat tries again",
+        "UNKNOWN": "Nothing; every beat looks it up, and nothing is bought meanwhile",
+        "REJECTED": "Read its text; `tgtqr preflight` checks keys, permissions and minimums",
+        "EXCHANGE_REFUSED": "Read the text of the order; when the cause is gone, `tgtqr arm --reason '...'`",
+        "NEVER_ARRIVED": "Nothing; the next tick decides anew",
+        "FOREIGN": "Let one machine alone trade the account, then `tgtqr account accept --reason '...'` and arm",
     },
     "states": {
         "done": NOTHING,
@@ -166,6 +186,24 @@ TO_DO = {
         "ACTIVE": NOTHING,
         "REDUCING": "See the rule that is its reason; it opens by itself when the cause is gone",
         "STOPPED": "Look why, then `tgtqr arm --reason ...`; see [after a stop](../how_to/after_a_stop.md)",
+    },
+    "alerts": {
+        "STOPPED": "Read the reason; [after a stop](../how_to/after_a_stop.md)",
+        "LEAK": "Make a new key, then look into `outputs/quarantine/`",
+        "ORDER_UNKNOWN": "Nothing at first, every beat looks it up; after some minutes look at the account itself",
+        "ACCOUNT": "Find out who moves money on the account; `tgtqr preflight` compares it with the ledger",
+        "LEDGER": "`tgtqr ledger verify`; [bring a backup back](../how_to/backup.md) when it is damaged",
+        "MONITOR": "Start the watch: `tgtqr watch`, `tgtqr up` or the service",
+        "TICKS_FAILED": "Read the log; the text has the last tick's own words",
+        "DATA_TROUBLE": "Mostly nothing, entries wait; `tgtqr preflight` asks the exchange",
+        "TICK_MISSED": "Nothing for one; for several see whether the machine sleeps or is too slow",
+        "LIMIT_80": "Nothing; the limit holds by itself",
+        "DISK": "Make room: `tgtqr archive prune`, old backups, other programs",
+        "CLOCK": "Install chrony",
+        "SUMMARY": NOTHING,
+        "HELD_BACK": "`tgtqr alert show` lists what holds now",
+        "DROPPED": "`tgtqr alert test`",
+        "TEST": NOTHING,
     },
     "ended": {
         "BREACH": "Read the post-mortem; then `tgtqr arm`, or `tgtqr account new` when the account ended",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.preflight.lab import Lab, a_free_port
-from tgtqr_lib import ledger, schedule
+from tgtqr_lib import credentials, ledger, schedule
 from tgtqr_lib.market.simulation.accounts import Accounts
 from tgtqr_lib.market.simulator import running
 from tgtqr_lib.market.simulator_clock import SimulatorClock
@@ -29,8 +29,10 @@ def crontab(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def lab(home, crontab, capsys):
-    """Everything in order."""
+def lab(home, crontab, capsys, monkeypatch):
+    """Everything in order; the keys are in `.env` alone."""
+    for name in (credentials.KEY, credentials.SECRET):
+        monkeypatch.delenv(name, raising=False)
     accounts = Accounts()
     with running(SyntheticSource(7), SimulatorClock.host(), accounts=accounts) as simulator:
         found = Lab(home, simulator, accounts, crontab, capsys)
