@@ -36,6 +36,7 @@ from tgtqr_lib.watch import beat
 
 FIRST = datetime(2025, 6, 1, tzinfo=UTC)
 SCALE = 100  # a part of an order is then still large enough to be sold
+KEPT_BACK = {"ORDER_UNKNOWN", "DAILY_BUDGET"}  # what rules are right to refuse on such days
 SETTINGS = """account = "demo"
 demo_limits_scale = "{scale}"
 late_candle_wait_s = 0.0
@@ -79,6 +80,7 @@ class Proof:
     orders: int = 0
     sent: int = 0
     known_at_once: int = 0
+    kept_back: Counter = field(default_factory=Counter)  # by a rule, before anything was sent
     outcomes: Counter = field(default_factory=Counter)
     results: Counter = field(default_factory=Counter)
     restarts: int = 0
@@ -188,9 +190,9 @@ def _one(desk: Desk, order: Order, inputs, chance: random.Random, proof: Proof) 
         faults.add(fault["kind"], **{k: v for k, v in fault.items() if k != "kind"})
     done = act(desk, order, inputs)
     if done.result == "REFUSED":
-        if done.reason != "ORDER_UNKNOWN":  # which the rules are right to refuse
+        if done.reason not in KEPT_BACK:
             proof.refused.append(f"{order.id}: {done.reason}")
-        proof.outcomes["kept back by ORDER_UNKNOWN"] += 1
+        proof.kept_back[done.reason] += 1
         return
     proof.orders += 1
     proof.outcomes[names[chosen]] += 1
@@ -260,6 +262,8 @@ def main(words: list[str] | None = None) -> int:
         print(f"  {proof.known_at_once} known at once, the others by a later beat")
         for name, number in sorted(proof.outcomes.items()):
             print(f"  {number:>5}  {name}")
+        kept = ", ".join(f"{n} {name}" for name, n in sorted(proof.kept_back.items()))
+        print(f"  kept back by a rule, not counted: {kept or 'none'}")
         print("  in the ledger: " + ", ".join(f"{n} {r}" for r, n in sorted(proof.results.items())))
         for name in (
             "duplicates", "forgotten", "false_rejections", "differences", "unknown", "refused",

@@ -8,7 +8,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from tgtqr_lib.domain import DomainError, Inputs, Limits, MarketView
-from tgtqr_lib.limits import COLLAR_BPS, HARD
+from tgtqr_lib.limits import ACCOUNT_COLLAR_BPS, COLLAR_BPS, HARD
 from tgtqr_lib.settings import Settings
 from tgtqr_lib.signals.book_features import features
 from tgtqr_lib.strategies import strategy_named
@@ -46,7 +46,7 @@ class WhatIf:
         return " ".join(f"{name}={value}" for name, value in found.items())
 
     def __call__(self, inputs: Inputs) -> Inputs:
-        """`inputs` with the changes.
+        """`inputs` with the changes; amounts are those of the settings, which an exchange account multiplies.
 
         Raises `DomainError` for a parameter that the strategy does not have, one out of range, and a
         tick that ran another strategy than the change is about, or that froze no funding for one that reads it.
@@ -58,12 +58,19 @@ class WhatIf:
         own = {} if self.whole or name != plan.strategy else plan.parameters
         parameters = strategy_named(name).checked({**own, **self.parameters})
         _expect_funding(inputs, name)
-        plan = replace(plan, strategy=name, parameters=parameters, **self.plan)
+        changed, limits = dict(self.plan), dict(self.limits)
+        if (account := inputs.account).venue is not None:
+            limits = {short: value * account.scale for short, value in limits.items()}
+            if "order_target_usdt" in changed:
+                changed["order_target_usdt"] *= account.scale
+            if "collar_bps" in changed:
+                changed["collar_bps"] = min(changed["collar_bps"], ACCOUNT_COLLAR_BPS)
+        plan = replace(plan, strategy=name, parameters=parameters, **changed)
         return replace(
             inputs,
             markets=tuple(_with_book(view, name) for view in inputs.markets),
             plan=plan,
-            limits=replace(inputs.limits, **self.limits),
+            limits=replace(inputs.limits, **limits),
         )
 
 

@@ -211,4 +211,6 @@ def _show(desk: Desk, options: argparse.Namespace) -> int:
             f"  {row.name:<24} {row.value:>8}  {row.low} to {row.high} {row.unit}: {row.text} "
             f"({row.source}{waits})"
         )
+    if desk.scale != 1:
+        print(f"\nOn the {desk.venue} account limits and order size count {desk.scale:f} times.")
     return 0

@@ -91,6 +91,8 @@ class Controls:
             "loosening them back needs <code>tgtqr settings loosen</code> with a reason, and holds from the "
             "next UTC day."
         )
+        if seen.settings.demo_limits_scale != 1:
+            note += f" On this account limits and order size count {seen.settings.demo_limits_scale:f} times."
         text = f"<h2>{TITLE}</h2>{body}<p class=note>{note}</p>"
         if self.head.value != text:
             self.head.value = text
