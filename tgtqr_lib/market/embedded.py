@@ -25,6 +25,7 @@ from tgtqr_lib.market.bybit import Exchange
 
 if TYPE_CHECKING:
     from tgtqr_lib.market.simulator import Simulator
+    from tgtqr_lib.market.simulator_clock import SimulatorClock
     from tgtqr_lib.settings import Settings
 
 
@@ -78,19 +79,11 @@ def open_market(home: Home, settings: Settings) -> Iterator[tuple[Exchange, Stan
         with _closing(Exchange(chosen.url, simulated=True, **options)) as exchange:
             yield exchange, None
         return
-    from tgtqr_lib.market.simulator import running  # not needed to talk to another exchange
-    from tgtqr_lib.market.simulator_clock import SimulatorClock
+    from tgtqr_lib.market.simulator_clock import SimulatorClock  # another exchange needs none of it
 
     clock = SimulatorClock(iso(_shown(home)))
     with (
-        running(
-            _source(settings),
-            clock,
-            spread_bps=str(chosen.spread_bps),
-            accounts=_accounts(home, settings),
-            environment="demo" if settings.account == "paper" else settings.account,
-        ) as simulator,
-        _with_keys(simulator, settings),
+        _running(home, settings, clock) as simulator,
         _closing(Exchange(simulator.url, simulated=True, **options)) as exchange,
     ):
         yield exchange, StandingClock(home, simulator)
@@ -107,7 +100,6 @@ def running_market(home: Home, settings: Settings, rate: float) -> Iterator[Sett
     if settings.market != "simulator" or chosen.url is not None:
         yield settings
         return
-    from tgtqr_lib.market.simulator import running
     from tgtqr_lib.market.simulator_clock import SimulatorClock
 
     clock, ended = SimulatorClock(iso(_shown(home)), rate=rate), threading.Event()
@@ -117,16 +109,7 @@ def running_market(home: Home, settings: Settings, rate: float) -> Iterator[Sett
             _write(home, from_ms(clock.now_ms()))
 
     keeper = threading.Thread(target=keep, name="simulator's clock", daemon=True)
-    with (
-        running(
-            _source(settings),
-            clock,
-            spread_bps=str(chosen.spread_bps),
-            accounts=_accounts(home, settings),
-            environment="demo" if settings.account == "paper" else settings.account,
-        ) as simulator,
-        _with_keys(simulator, settings),
-    ):
+    with _running(home, settings, clock) as simulator:
         keeper.start()
         try:
             yield settings.model_copy(
@@ -138,30 +121,33 @@ def running_market(home: Home, settings: Settings, rate: float) -> Iterator[Sett
             _write(home, from_ms(clock.now_ms()))
 
 
-def _accounts(home: Home, settings: Settings):
-    """The embedded simulator's accounts, which outlive the command as its clock does; None on paper."""
-    if settings.account == "paper":
-        return None
+@contextmanager
+def _running(home: Home, settings: Settings, clock: SimulatorClock) -> Iterator[Simulator]:
+    """The embedded simulator of `settings`.
+
+    Unless they trade on paper it has an account, which outlives the command as the clock does, and a key that is good
+    as long as the simulator runs.
+    """
+    from tgtqr_lib.market.simulator import running
+
+    venue = None if settings.account == "paper" else settings.account
+    options = {"spread_bps": str(settings.simulator.spread_bps)}
+    if venue is None:
+        with running(_source(settings), clock, **options) as simulator:
+            yield simulator
+        return
     from tgtqr_lib.market.simulation.accounts import Accounts
 
-    return Accounts(home.data / "simulator_account.jsonl")
-
-
-@contextmanager
-def _with_keys(simulator: Simulator, settings: Settings) -> Iterator[None]:
-    """An account of the simulator with a key of its own, good as long as the simulator runs."""
-    if settings.account == "paper":
-        yield
-        return
+    accounts = Accounts(home.data / "simulator_account.jsonl")
     keys = Credentials(Secret(secrets.token_hex(9)), Secret(secrets.token_hex(18)))
-    simulator.accounts.open(
-        keys.key.reveal(), keys.secret.reveal(), balances=BALANCES, environment=settings.account
-    )
-    _keys[simulator.url] = keys
-    try:
-        yield
-    finally:
-        del _keys[simulator.url]
+    accounts.open(keys.key.reveal(), keys.secret.reveal(), balances=BALANCES, environment=venue)
+    options |= {"accounts": accounts, "environment": venue}
+    with running(_source(settings), clock, **options) as simulator:
+        _keys[simulator.url] = keys
+        try:
+            yield simulator
+        finally:
+            del _keys[simulator.url]
 
 
 @contextmanager
