@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, configuration, settings
 
+from tests import canary, canary_watch
+from tests.account_stage import KEYS, exchange, machine
 from tests.stage import NO_POST_MORTEM, decide_without_a_kernel, open_stage
 from tgtqr_lib import tick
 from tgtqr_lib.home import Home
@@ -22,6 +24,10 @@ settings.register_profile(
 settings.load_profile("tgtqr")
 # a test run leaves nothing behind in the project
 configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "tgtqr-hypothesis")
+
+# whatever runs has keys that must not be found afterwards, and not a caller's own
+canary_watch.give_keys()
+pytest_sessionfinish = canary_watch.pytest_sessionfinish
 
 KEPT = {"TGTQR_RECORDED_DATA"}  # where recorded candles lie, if the machine has any
 
@@ -72,4 +78,24 @@ def stage(tmp_path, monkeypatch):
 def real_stage(tmp_path, pool):
     """A home at work, whose ticks execute the notebook in a kernel."""
     with open_stage(tmp_path / "home", pool) as found:
+        yield found
+
+
+@pytest.fixture
+def account_home(tmp_path, monkeypatch):
+    """Folder and keys for stages on an exchange account; at the end no file holds the keys."""
+    monkeypatch.setattr(tick, "run_notebook", decide_without_a_kernel)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    yield tmp_path
+    assert canary.main([str(tmp_path)]) == 0
+
+
+@pytest.fixture
+def account_stage(account_home):
+    """A home at work whose orders go to an account at the simulator, at ten times the limits."""
+    with (
+        exchange() as (market, simulator),
+        machine(account_home / "home", market, simulator) as found,
+    ):
         yield found

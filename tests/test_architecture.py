@@ -13,18 +13,21 @@ ROOT = Path(tgtqr_lib.__file__).parent
 
 # The building of the design. A module or package of tgtqr_lib that is not listed fails below: choose its floor.
 FLOORS = {
-    0: ["domain", "clock", "limits", "settings", "canonical", "home"],
+    0: [
+        "domain", "clock", "limits", "settings", "canonical", "home",
+        "credentials", "hosts",
+    ],
     1: ["decide", "signals", "strategies", "sizing", "risk", "execution", "portfolio"],
     2: ["backtest", "charts", "pages", "tick_page"],
     3: [
         "market", "brokers", "ledger", "gate", "alerts", "records",
-        "latch", "journal", "books", "kernel",
+        "latch", "journal", "books", "kernel", "leaks",
     ],
     4: [
-        "tick", "watch", "schedule", "archive", "research", "demo",
+        "tick", "watch", "schedule", "archive", "backup", "research", "demo",
         "desk", "freeze", "act", "safety", "audit", "up", "standing",
-        "controls", "impact", "what_if", "parity", "daily", "daily_page", "reports",
-        "post_mortem", "after_stop", "after_day", "learn", "recording", "strategy_document",
+        "orders", "controls", "impact", "what_if", "parity", "daily", "daily_page", "reports",
+        "post_mortem", "after_stop", "after_day", "alerting", "twin", "learn", "recording", "strategy_document", "preflight",
     ],
     5: ["cli", "commands", "dashboard", "jupyter"],
 }  # fmt: skip

@@ -1,7 +1,10 @@
 """The gate: ACTIVE, REDUCING or STOPPED, who may open it, and what never does."""
 
+from dataclasses import replace
+
 import pytest
 
+from tests.builders import a_position
 from tests.stage import command, moment, open_stage, raw, rise
 from tgtqr_lib import books, cli, gate, latch, ledger
 from tgtqr_lib.domain import DomainError, GateRefused
@@ -272,3 +275,42 @@ def test_what_hands_did_to_the_latch_is_booked_by_the_next_beat(stage):
     count = len(stage.events("gate"))
     stage.beat("10:12")
     assert len(stage.events("gate")) == count
+
+
+# --- an account at the exchange ---
+
+
+def armed_with(stage, held=None, **facts) -> None:
+    """Arm with these facts of the situation replaced."""
+    inputs = stage.situation()
+    health = replace(inputs.health, **{k: v for k, v in facts.items() if k == "unknown_orders"})
+    portfolio = facts.get("portfolio", inputs.portfolio)
+    inputs = replace(inputs, health=health, portfolio=portfolio)
+    gate.arm(stage.desk.con, stage.home, inputs, "a test", "a test", held=held)
+
+
+def test_what_cannot_be_sold_does_not_keep_the_gate_shut(stage):
+    stage.at("10:10")
+    dust = replace(stage.situation().portfolio, positions=(a_position(quantity="0.000000906"),))
+    with pytest.raises(GateRefused, match=r"cannot arm while 0.000000906 BTCUSDT is held"):
+        armed_with(stage, portfolio=dust)
+    armed_with(stage, held=(), portfolio=dust)
+    assert latch.stopped_because(stage.home) is None
+
+
+def test_an_order_of_unknown_outcome_keeps_the_gate_shut(stage):
+    stage.at("10:10")
+    with pytest.raises(GateRefused) as told:
+        armed_with(stage, unknown_orders=("20261122T1000Z-BTC-B", "20261122T1000Z-ETH-B"))
+    assert str(told.value).startswith(
+        "cannot arm while it is not known what came of 20261122T1000Z-BTC-B, 20261122T1000Z-ETH-B; "
+    )
+    assert latch.stopped_because(stage.home) is not None
+    armed_with(stage, unknown_orders=())
+    assert latch.stopped_because(stage.home) is None
+
+
+def test_paper_homes_have_neither_unknown_orders_nor_an_account_to_read(stage):
+    stage.at("10:10")
+    health = stage.situation().health
+    assert (health.unknown_orders, health.account_problem) == (None, None)

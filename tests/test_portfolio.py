@@ -180,3 +180,55 @@ def test_a_held_symbol_without_a_mark_is_named():
 
 def test_reserves_are_not_part_of_equity():
     assert equity(replace(a_portfolio(), reserved=dec(3)), {}) == TEN
+
+
+# a fee that is taken in the coin, as an exchange does
+
+
+def in_the_coin(quantity="0.01", price="100", fee="0.00001"):
+    return replace(a_buy(quantity, price, fee), fee_currency="BTC")
+
+
+def test_a_fee_in_the_coin_lessens_what_is_held_and_not_the_cash():
+    fill = in_the_coin("0.01", "94", fee="0.00001")
+    after = fold(TEN, [fill])
+    assert after == a_portfolio(a_position("BTCUSDT", "0.00999", "0.94"), cash="9.06")
+    # what it cost: 0.00001 at 94
+    assert (fill.in_coin, fill.received, fill.fee_usdt) == (True, dec("0.00999"), dec("0.00094"))
+    assert replace(fill, fee=dec("0.000000001")).fee_usdt == dec("0.00000010")  # 0.000000094, up
+
+
+def test_a_fee_in_usdt_is_paid_from_the_cash_also_of_a_sale():
+    bought, sold = a_buy("0.01", "94", fee="0.00094"), a_sold("0.01", "94", fee="0.00094")
+    for fill in (bought, sold):
+        assert not fill.in_coin and fill.fee_usdt == fill.fee == dec("0.00094")
+        assert fill.received == fill.quantity
+
+
+def test_what_a_fee_in_the_coin_left_is_kept_with_its_share_of_the_cost():
+    after = fold(TEN, [in_the_coin("0.01", "94"), a_sold("0.0099", "94", fee="0.0009306")])
+    # 0.00009 of 0.00999 are left, and of the cost 0.94 * 9 / 999 = 0.0084684..., rounded up
+    assert after.position("BTCUSDT") == a_position("BTCUSDT", "0.00009", "0.00846847")
+    assert after.cash == dec("9.06") + dec("0.9306") - dec("0.0009306")
+
+
+def test_more_than_the_fee_has_left_cannot_be_sold():
+    with pytest.raises(DomainError, match=r"sells 0.01 BTCUSDT, but 0.00999 is held"):
+        fold(TEN, [in_the_coin("0.01", "94"), a_sold("0.01", "94")])
+
+
+@given(
+    lots=st.lists(st.integers(1, 10**6), min_size=1, max_size=8),
+    sold=st.integers(0, 100),
+)
+def test_coins_and_cash_add_up_whatever_the_fees(lots, sold):
+    # every buy loses a thousandth of its coins; then `sold` percent of all whole lots are sold for cash
+    lot, price = Decimal("0.000001"), Decimal("100000")
+    buys = [in_the_coin(lot * n, price, fee=lot * n / 1000) for n in lots]
+    coins = sum((lot * n * 999 / 1000 for n in lots), Decimal(0))
+    part = (coins // lot) * sold // 100 * lot
+    fills = [*buys, a_sold(part, price, fee=part * price / 1000)] if part else buys
+    cash = Decimal(10**6)
+    after = fold(cash, fills)
+    assert after.position("BTCUSDT").quantity == coins - part
+    assert after.cash == cash - sum(lots) * lot * price + part * price * 999 / 1000

@@ -225,3 +225,31 @@ def test_feasible_says_whether_the_exchange_would_take_the_order(notional, text)
 )
 def test_a_value_is_rounded_down_to_whole_steps(value, expected):
     assert floor_to(dec(value), dec("0.1")) == dec(expected)
+
+
+# dust: less than a lot, which a fee taken in the coin leaves
+
+
+@pytest.mark.parametrize("held", ["0.000000001", "0.000000906", "0.000000999999"])
+def test_dust_keeps_no_buy_back_and_is_no_reason_to_sell(held):
+    assert wanted("LONG", held).side is Side.BUY
+    assert wanted("FLAT", held).code == "ALREADY_FLAT"
+    assert wanted("HOLD", held).code == "SIGNAL_HOLD"
+
+
+def test_a_whole_lot_is_held():
+    assert wanted("LONG", "0.000001").code == "ALREADY_LONG"
+    assert wanted("FLAT", "0.000001").quantity == dec("0.000001")
+
+
+def test_a_sale_takes_whole_lots_and_leaves_the_dust():
+    assert wanted("FLAT", "0.000093906").quantity == dec("0.000093")
+    assert wanted("FLAT", "0.03321999", close="2511.03", symbol="ETHUSDT").quantity == dec(
+        "0.03321"
+    )
+
+
+def test_what_is_too_much_is_sold_down_in_whole_lots():
+    # at 104321.7 one USDT is 9.58 lots, so 9 are kept; of 11.5 lots 11 can be sold, and 2 are
+    order = wanted("HOLD", "0.0000115")
+    assert (order.side, order.quantity) == (Side.SELL, dec("0.000002"))

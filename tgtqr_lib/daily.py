@@ -668,7 +668,9 @@ def _limits(
         return None
     row = ledger.get(con, f"day/{account.id}/{opened.date}")
     met = [r for r in ledger.of_kind(con, "settings", after=row.seq) if _moment(r) < end]
-    return tightest(opened.limits, *(restore(Limits, r.body["new"]["limits"], r.key) for r in met))
+    limits = [restore(Limits, r.body["new"]["limits"], r.key) for r in met]
+    # the day's own are the ceiling: those of an account at the exchange are scaled
+    return tightest(*limits, ceiling=opened.limits)
 
 
 def _curve(marks: Sequence[ledger.Mark], worth: Decimal | None) -> tuple[tuple[int, Decimal], ...]:

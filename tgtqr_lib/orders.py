@@ -80,8 +80,8 @@ class Comparison:
             f"{coin} {self.wallet[coin]:f} instead of {self.expected[coin]:f}" for coin in beyond
         )
         return (
-            f"the account holds {told}; somebody else trades or moves money on it, or this ledger is an older "
-            "copy: see `tgtqr preflight`"
+            f"the account holds {told}; somebody else trades or moves money on it, the keys are another "
+            "account's, or this ledger is an older copy: see `tgtqr preflight`"
         )
 
 
@@ -199,12 +199,14 @@ def _book(desk: Desk, row: Row, sent: Sent, report: Report) -> Report:
     body = {name: row.body[name] for name in ("order", "at", "verdicts", "quote")}
     body |= {"result": result, "reason": reason, "text": report.text}
     account = _account_of(desk, row)
+    if books.booked_order(desk.con, order) is None:
+        # first: after a crash behind it the order is still open, is found again, and stops the kit again
+        _answer(desk, account, sent, report)
     with ledger.writing(desk.con):
         if books.booked_order(desk.con, order) is not None:  # by the watch, or by the tick
             return report
         books.book_order(desk.con, account, order, body, report.fill)
     journal.event("order", order_id=order.id, result=result, reason=reason, text=report.text)
-    _answer(desk, account, sent, report)
     return report
 
 

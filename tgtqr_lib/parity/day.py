@@ -13,7 +13,7 @@ from datetime import date, datetime
 from tgtqr_lib.archive import code_version
 from tgtqr_lib.clock import MINUTE, iso
 from tgtqr_lib.decide import decide
-from tgtqr_lib.domain import Account, Inputs, Portfolio
+from tgtqr_lib.domain import Account, DataError, Inputs, Portfolio
 from tgtqr_lib.freeze import MARGIN
 from tgtqr_lib.home import Home
 from tgtqr_lib.ledger import Row
@@ -42,9 +42,16 @@ def parity(home: Home, con: sqlite3.Connection, when: date) -> Parity:
     """The ticks of the UTC day `when` against the backtest of the same candles.
 
     The backtest begins with what the day's first tick had, and keeps that tick's plan, limits and terms.
-    Raises `DataError` for a day without a tick, `StoreError` for a damaged lake.
+    Raises `DataError` for a day without a tick, or with ticks of an account at the exchange, and `StoreError`
+    for a damaged lake.
     """
     found = record.read(home, con, when)
+    for tick in found.ticks:
+        if tick.inputs is not None and tick.inputs.account.venue is not None:
+            raise DataError(
+                f"{when}: its ticks traded {tick.inputs.account.id}, an account at the exchange; parity is for "
+                "paper accounts, whose fills a backtest can make again"
+            )
     first = next((tick for tick in found.ticks if tick.counts), None)
     if first is None:
         return _without_a_backtest(when, found.ticks)
