@@ -657,12 +657,15 @@ def test_the_day_may_lose_20_at_scale_10_and_no_more(account_stage, paid, broken
     stage.arm("10:14")
     book_fill(stage, "BUY", "0.00009", paid)
     seen = stage.beat("10:16")
-    assert bool(seen.stopped) is broken and bool(seen.sales) is broken
+    # nothing is sold: the fill is in the ledger alone, and the coins on the account are somebody else's
+    assert bool(seen.stopped) is broken and seen.sales == ()
     if broken:
         assert latch.stopped_because(stage.home) == (
             "BREACH: equity 79.99999999 is below the floor 80.00 (2026-11-22) (by the safety path)"
         )
-        assert stage.events("ended") == [] and stage.held() == {}
+        assert stage.events("ended") == [] and stage.held() == {"BTCUSDT": "0.00009"}
+        log = stage.home.log.read_text("utf-8")
+        assert "sale_waits" in log and "0.000090 cannot be sold; somebody else sold them" in log
 
 
 @pytest.mark.parametrize("lost, below", [("12", False), ("12.00000001", True)])

@@ -763,23 +763,28 @@ def trips_of(fills: Iterable[Fill]) -> tuple[list[Trip], dict[str, datetime]]:
 class Parity:
     """Whether the ticks of the day equal a backtest of it, in words.
 
-    equal  also when every difference has a proven cause; None when it is not known
-    rows   (tick, cause, what differs) of the ticks that differ
+    equal    also when every difference has a proven cause; None when it is not known
+    rows     (tick, cause, what differs) of the ticks that differ
+    applies  whether there is anything to compare: no backtest fills the orders of an account at the exchange
     """
 
     equal: bool | None
     text: str
     rows: tuple[tuple[str, str, str], ...] = ()
+    applies: bool = True
 
 
 def parity(home: Home | str, day: str) -> Parity:
     """The day's ticks against the backtest of the same minutes; trouble is told, never raised."""
     home = home if isinstance(home, Home) else Home.find(home or None)
     try:
+        from tgtqr_lib.parity import NotPaper
         from tgtqr_lib.parity import parity as compared
 
         with _reading(home) as con:
             found = compared(home, con, date.fromisoformat(day))
+    except NotPaper as error:
+        return Parity(None, f"not compared: {error}", applies=False)
     except TgtqrError as error:
         return Parity(None, f"could not be compared: {error}")
     except Exception as error:  # a report of the rest is worth more

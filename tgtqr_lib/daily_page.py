@@ -40,7 +40,7 @@ def headline(report: Daily, compared: Parity | None = None) -> Piece:
         lines.append(f"The day is not over: the ledger ends at {_clock(report.until)} UTC.")
     lines += [f"The account was ended: {md(text)}." for text in report.endings]
     looks = _to_look_at(report)
-    if compared is not None and not compared.equal:
+    if compared is not None and compared.applies and not compared.equal:
         looks.append("parity")
     lines.append(f"To look at: {'; '.join(looks)}." if looks else "Nothing needs a look.")
     html = [f'<p class="headline"><b>{escape(sentence(report))}</b></p>']
@@ -309,6 +309,8 @@ def standing(report: Daily) -> Piece:
 def parity(found: Parity) -> Piece:
     """Whether the day's ticks equal a backtest of the same minutes, and the ticks that differ."""
     word = {True: "Equal", False: "Not equal", None: "Not known"}[found.equal]
+    if not found.applies:
+        word = "Not for this account"
     if found.equal and found.rows:
         word = "Explained"
     words = Piece(f"**{word}**: {md(found.text)}.", f"<p><b>{word}</b>: {escape(found.text)}.</p>")

@@ -623,10 +623,16 @@ class Fill:
         return self.quantity - self.fee if self.in_coin else self.quantity
 
     @property
+    def fee_cash(self) -> Decimal:
+        """What of the fee was taken from cash, quote units; nothing when it was taken in a coin."""
+        return self.fee if self.fee_currency == "USDT" else ZERO
+
+    @property
     def fee_usdt(self) -> Decimal:
-        """The fee in quote units; one in the coin at the fill's price, rounded up to 1e-8."""
+        """The fee in quote units; one in the coin at the fill's price, rounded up to 1e-8, and one in a third coin,
+        whose price is not known here, as 0."""
         if not self.in_coin:
-            return self.fee
+            return self.fee_cash
         return (self.fee * self.price).quantize(UNIT, ROUND_CEILING)
 
 

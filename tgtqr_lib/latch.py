@@ -74,7 +74,11 @@ def _unlink(path: Path) -> None:
 def _create(path: Path) -> None:
     """Create `path`, or touch it: an arming in progress sees by its time that somebody stopped."""
     for _ in range(10):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o644))
+        except PermissionError:  # another user's, as where the page has a user of its own
+            path.unlink(missing_ok=True)  # without ARMED the kit is stopped meanwhile
+            continue
         with contextlib.suppress(FileNotFoundError):
             now = time.time_ns()  # finer than a file system's clock: no two stops look alike
             os.utime(path, ns=(now, now))

@@ -135,6 +135,30 @@ def attend(desk: Desk, at: datetime) -> None:
     _note(desk, account, at, problem, wallet)
 
 
+def not_ours(desk: Desk, order: Order) -> str | None:
+    """Why a sale would sell what is not the ledger's, or None: the account holds too little beside what it had before.
+
+    Somebody else has sold it then. An account that cannot be read holds up no exit.
+    """
+    account = books.account(desk.con)
+    if account is None or account.venue is None or order.is_entry:
+        return None
+    if books.open_intents(desk.con):
+        return None  # an open order may have moved the wallet; its own rule judges
+    coin = order.symbol.removesuffix(CASH)
+    try:
+        there = desk.broker.wallet((coin,))[coin]
+    except (BrokerError, DataError, DomainError):
+        return None
+    before = books.opening_wallet(desk.con, account)[coin]
+    if there - before + COIN_TOLERANCE >= order.quantity:
+        return None
+    return (
+        f"the account holds {there:f} {coin}, of which {before:f} are not the ledger's: "
+        f"{order.quantity:f} cannot be sold; somebody else sold them"
+    )
+
+
 def look_up(desk: Desk, *, answered_for: bool = False) -> None:
     """Ask what came of every open order, and book what is known now; there is none on paper.
 

@@ -17,7 +17,7 @@ def apply(portfolio: Portfolio, fill: Fill) -> Portfolio:
     """
     before = portfolio.position(fill.symbol)
     if fill.side is Side.BUY:
-        paid = fill.notional if fill.in_coin else fill.notional + fill.fee
+        paid = fill.notional + fill.fee_cash
         cash = portfolio.cash - paid
         after = Position(fill.symbol, before.quantity + fill.received, before.cost + paid)
     else:
@@ -27,7 +27,7 @@ def apply(portfolio: Portfolio, fill: Fill) -> Portfolio:
                 f"fill of {fill.order_id} sells {fill.quantity:f} {fill.symbol}, "
                 f"but {before.quantity:f} is held"
             )
-        cash = portfolio.cash + fill.notional - fill.fee
+        cash = portfolio.cash + fill.notional - fill.fee_cash
         after = Position(fill.symbol, left, round_up(before.cost * left / before.quantity))
     others = [p for p in portfolio.positions if p.symbol != fill.symbol]
     kept = [*others, after] if after.quantity > 0 else others

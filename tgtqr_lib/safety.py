@@ -128,6 +128,9 @@ def _sell_all(desk: Desk, at: datetime) -> tuple[Act, ...]:
             text = f"worth {order.notional:f} USDT, the exchange needs {view.instrument.min_notional:f}"
             journal.event("sale_waits", symbol=view.symbol, text=text)
             continue
+        if (why := orders.not_ours(desk, order)) is not None:
+            journal.event("sale_waits", symbol=view.symbol, text=why)
+            continue
         try:
             sales.append(act(desk, order, now))
         except DomainError as error:  # no keys any more, say; the beat must go on

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tgtqr_lib import archive, books, gate, journal, leaks, ledger, orders, recording, tick_page
-from tgtqr_lib.act import Act, act
+from tgtqr_lib.act import REFUSED, Act, act
 from tgtqr_lib.canonical import dumps, plain, restore
 from tgtqr_lib.clock import (
     FIRST_START_S,
@@ -269,7 +269,7 @@ def _decide_in_notebook(desk: Desk, pool: Kernels, inputs: Inputs) -> Decision:
 
 def _conclusion(result: TickResult) -> tuple[str, str, str]:
     """Final state, reason and sentence of a tick that ran through."""
-    refusals = [one for one in result.acts if one.reason in GATE_RULES]
+    refusals = [one for one in result.acts if one.result == REFUSED and one.reason in GATE_RULES]
     kept_back = [c for c in result.decision.choices if c.reason in GATE_RULES]
     if refusals:
         return books.REFUSED, refusals[0].reason, refusals[0].text

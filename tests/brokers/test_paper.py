@@ -13,7 +13,7 @@ def broker() -> PaperBroker:
     return BROKERS["paper"](FEES)
 
 
-def test_paper_is_the_only_broker_so_no_order_can_reach_an_exchange():
+def test_paper_is_the_only_broker_that_fills_by_itself():
     assert {"paper": PaperBroker} == BROKERS
 
 

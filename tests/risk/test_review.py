@@ -57,7 +57,9 @@ def test_every_rule_file_is_registered_under_its_own_code():
     for name in files:
         module = getattr(tgtqr_lib.risk, name)
         known = RULES | dict(NEED_RULES.values()) | ACCOUNT_RULES
-        assert known[module.CODE] is module.check, f"risk/{name}.py is in none of the dicts of rules"
+        assert known[module.CODE] is module.check, (
+            f"risk/{name}.py is in none of the dicts of rules"
+        )
     assert len(files) == len(RULES) + len(NEED_RULES) + len(ACCOUNT_RULES)
 
 

@@ -9,7 +9,7 @@ fills     what was booked of an order against the backtest's fill
 day       the comparison itself
 """
 
-from tgtqr_lib.parity.day import parity
+from tgtqr_lib.parity.day import NotPaper, parity
 from tgtqr_lib.parity.findings import Cause, Parity
 
-__all__ = ["Cause", "Parity", "parity"]
+__all__ = ["Cause", "NotPaper", "Parity", "parity"]

@@ -38,6 +38,10 @@ from tgtqr_lib.strategies import minutes_needed
 NOT_BEGUN = "not begun"
 
 
+class NotPaper(DataError):
+    """The ticks traded on an account at the exchange, whose fills no backtest can make again."""
+
+
 def parity(home: Home, con: sqlite3.Connection, when: date) -> Parity:
     """The ticks of the UTC day `when` against the backtest of the same candles.
 
@@ -48,7 +52,7 @@ def parity(home: Home, con: sqlite3.Connection, when: date) -> Parity:
     found = record.read(home, con, when)
     for tick in found.ticks:
         if tick.inputs is not None and tick.inputs.account.venue is not None:
-            raise DataError(
+            raise NotPaper(
                 f"{when}: its ticks traded {tick.inputs.account.id}, an account at the exchange; parity is for "
                 "paper accounts, whose fills a backtest can make again"
             )

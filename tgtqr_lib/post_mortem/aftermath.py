@@ -282,10 +282,10 @@ def _stakes(
                 if not _is_own(fill, case.tick_id):
                     break  # of another tick: a new position
                 quantity, left = quantity + fill.received, left + fill.received
-                cost += fill.notional + (ZERO if fill.in_coin else fill.fee)
+                cost += fill.notional + fill.fee_cash
                 continue
             left -= fill.quantity
-            proceeds += fill.notional - fill.fee
+            proceeds += fill.notional - fill.fee_cash
             if not left:
                 closed, closed_at = fill.order_id, fill.at
                 break
