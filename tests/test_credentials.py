@@ -277,6 +277,7 @@ URLS = {
     "ntfy://user:p%40ss%2Fword@ntfy.example.org/my-own-topic-77": {
         "p@ss/word", "p%40ss%2Fword", "my-own-topic-77",
     },
+    "mailtos://reinhild:s3cr3t-w0rd@mail.example.org?from=kit@example.org": {"s3cr3t-w0rd"},
     "ntfy://topic-of-nobody-else-1": {"topic-of-nobody-else-1"},
     "jsons://hooks.example.org/services/T00000000/B00000000/XXXYYYZZZ123": {
         "T00000000", "B00000000", "XXXYYYZZZ123",

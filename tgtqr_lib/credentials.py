@@ -252,7 +252,10 @@ def _parts_of(url: str) -> list[str]:
     """
     rest = url.partition("://")[2].rstrip("/")
     parts = [url]
-    before, at, after = rest.rpartition("@")
+    # the @ behind user and password; one in the query belongs to somebody's address
+    authority, address = re.match(r"[^/?#]*", rest)[0], re.match(r"[^?#]*", rest)[0]
+    before, at, _ = (authority if "@" in authority else address).rpartition("@")
+    after = rest[len(before) + 1 :] if at else rest
     if at:
         parts += [before, *before.split(":")]
     for token in re.split(r"[/:@?&=#,+;]", after):
