@@ -10,7 +10,8 @@ that only its owner may read is where keys belong, and is left out.
 The second first runs a command that has the pair as its account's keys and FOLDER for its temporary files; what it
 says is kept there too. When the command fails, its exit code is taken.
 
-In this file the two stand in halves, so that a search of the project does not find its own source.
+In this file the two stand in halves that are joined when it runs, so that a search of the project finds neither its
+source nor what Python compiles of it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-CANARY_KEY = "CANARYk" + "7Qw2ZtRbX9e"
-CANARY_SECRET = "CANARYs" + "5mVhJ8uPq3LxYt6NdKf0Gc2Wr4BaZ9E"
+CANARY_KEY = "".join(("CANARYk", "7Qw2ZtRbX9e"))
+CANARY_SECRET = "".join(("CANARYs", "5mVhJ8uPq3LxYt6NdKf0Gc2Wr4BaZ9E"))
 FOUND, USAGE = 5, 2
 SAID = "output.txt"
 

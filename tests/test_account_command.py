@@ -10,7 +10,6 @@ from tests.account_stage import KEYS, OPENING, check_books, exchange, machine
 from tests.canary import CANARY_KEY, CANARY_SECRET
 from tests.stage import PATIENCE, rise
 from tgtqr_lib import books, cli, latch, ledger
-from tgtqr_lib.domain import DomainError
 
 BUY = "20261122T1015Z-BTC-B"
 DEMO = "account = 'demo'\ndemo_limits_scale = '10'"
@@ -60,9 +59,14 @@ def test_a_paper_home_that_traded_stays_a_paper_home(stage, account, keys):
         "account demo at scale 10: the account of this home is paper-1, paper; expected a home of its own "
         "(TGTQR_HOME), or `tgtqr account new --reason ...` when the old one is ended or never traded"
     )
-    with pytest.raises(DomainError) as told:
-        stage.beat("10:16")
-    assert str(told.value) == sentence
+    assert stage.beat("10:16").notes == (sentence,)
+    (failed,) = [stage.tick("10:30")]
+    assert (failed.state, failed.text) == ("failed", sentence)
+    # what the stop leaves is sold all the same, on the ledger's own account
+    assert cli.main(["stop", "--home", str(stage.home.root)]) == 0
+    (sold,) = stage.beat("10:31").sales
+    assert sold.result == "FILLED" and stage.held() == {}
+    code, text = account(stage, "new", "--reason", "x")
     code, text = account(stage, "new", "--reason", "the real thing")
     assert code == 3 and "account paper-1 is not ended" in text
     assert (
@@ -98,7 +102,8 @@ def test_another_scale_needs_another_account(account_stage, account):
     stage.home.settings.write_text(text, "utf-8")
     code, told = account(stage, "new", "--reason", "more")
     assert code == 3 and "account demo-1 is not ended" in told
-    assert cli.main(["watch", "--once", "--home", str(stage.home.root)]) == 2
+    assert cli.main(["watch", "--once", "--home", str(stage.home.root)]) == 0
+    assert cli.main(["arm", "--reason", "x", "--home", str(stage.home.root)]) != 0
 
 
 def test_an_account_with_too_little_is_not_opened(stage, keys, account):
@@ -162,7 +167,7 @@ def test_what_was_paid_in_is_accepted_and_booked_with_who_and_why(account_stage,
     buy(stage)
     stage.there.wallet["USDT"] += 500
     stage.beat("10:16")
-    assert stage.state() == ("REDUCING", "ACCOUNT_MISMATCH")
+    assert stage.state() == ("REDUCING", "ACCOUNT_TROUBLE")
     assert "the account holds USDT 1490.5901206 instead of 990.5901206" in stage.sentence()
     code, text = account(stage, "accept", "--reason", " demo funds ", "--json")
     assert code == 0 and json.loads(text) == {
@@ -268,4 +273,4 @@ def test_two_homes_accept_each_other_and_their_ledgers_stay_their_own(account_ho
         second.beat("10:31")
         assert second.state() == ("ACTIVE", "")
         first.beat("10:31")
-        assert first.state() == ("REDUCING", "ACCOUNT_MISMATCH")
+        assert first.state() == ("REDUCING", "ACCOUNT_TROUBLE")

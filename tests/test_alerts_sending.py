@@ -355,7 +355,7 @@ def test_send_tries_at_once_what_waits_and_show_tells_what_waits(home, tell, rec
     assert receiver.titles == ["one"]
     assert cli.main(["alert", "show"]) == 0
     shown = capsys.readouterr().out
-    assert "sent last\n  2026-11-22T12:00:00Z  TGT QR: one\nwaits\n" in shown
+    assert "sent last\n  2026-11-22T12:00:00Z  TGT QR: one\nwaits: nothing\n" in shown
 
 
 def test_the_sender_gets_no_key_of_an_account(home, monkeypatch):

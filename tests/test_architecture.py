@@ -27,7 +27,8 @@ FLOORS = {
         "tick", "watch", "schedule", "archive", "backup", "research", "demo",
         "desk", "freeze", "act", "safety", "audit", "up", "standing",
         "orders", "controls", "impact", "what_if", "parity", "daily", "daily_page", "reports",
-        "post_mortem", "after_stop", "after_day", "alerting", "twin", "learn", "recording", "strategy_document", "preflight",
+        "post_mortem", "after_stop", "after_day", "learn", "recording", "strategy_document",
+        "alerting", "twin", "preflight",
     ],
     5: ["cli", "commands", "dashboard", "jupyter"],
 }  # fmt: skip

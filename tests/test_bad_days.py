@@ -5,6 +5,7 @@ is over, or one that is latched until somebody looks. The market is that of `tes
 """
 
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -22,7 +23,7 @@ from tests.stage import PROJECT, TGTQR, book_fill, environment, rise
 from tgtqr_lib import audit, books, cli, daily, latch, settings
 from tgtqr_lib.credentials import KEY, SECRET
 from tgtqr_lib.dashboard.facts import Reader
-from tgtqr_lib.domain import DomainError, Limits, TgtqrError
+from tgtqr_lib.domain import BrokerError, DomainError, Limits, TgtqrError
 from tgtqr_lib.limits import HARD
 from tgtqr_lib.settings import Settings
 
@@ -82,12 +83,12 @@ def check_passes(stage, sentence: str) -> None:
     for at in ("10:14:31", "10:14:40", "10:14:50"):
         stage.beat(at)
     assert len(stage.events("look")) == looks + 1  # one event, whatever the number of beats
-    assert stage.state() == ("REDUCING", "ACCOUNT_MISMATCH")
+    assert stage.state() == ("REDUCING", "ACCOUNT_TROUBLE")
     assert (
         stage.sentence().startswith("the account cannot be read: ") and sentence in stage.sentence()
     )
     result = stage.tick("10:15")
-    assert (result.state, result.reason) == ("refused", "ACCOUNT_MISMATCH")
+    assert (result.state, result.reason) == ("refused", "ACCOUNT_TROUBLE")
     assert sentence in result.text
     assert stage.creates() == 0 and latch.stopped_because(stage.home) is None
 
@@ -137,7 +138,7 @@ def test_the_keys_of_another_account_are_noticed_by_what_it_holds(account_stage,
             mixed_up.setenv(name, value)
         stage.desk._broker = None  # as in the next command
         stage.beat("10:16")
-        assert stage.state() == ("REDUCING", "ACCOUNT_MISMATCH")
+        assert stage.state() == ("REDUCING", "ACCOUNT_TROUBLE")
         assert (
             "the account holds BTC 0.5 instead of 0.500093906, USDT 1000 instead of 990.5901206; "
             "somebody else trades or moves money on it, the keys are another account's, or this ledger"
@@ -156,16 +157,41 @@ def test_a_key_that_may_not_trade_is_told_by_its_first_order_and_stops_nothing(
 ):
     stage = account_stage
     rise(stage)
-    stage.arm()
+    stage.arm("10:13")
+    stage.beat("10:14")  # what the key may do is asked once an hour
     key(stage, **properties)
     (one,) = stage.tick("10:15").acts
     assert (one.result, one.reason) == ("REJECTED", "EXCHANGE_REFUSED")
     sentence = "it needs permission to trade spot, and must not be read-only"
     assert "Bybit refused it: 10005 " in one.text and sentence in one.text
-    assert stage.state() == ("REDUCING", "ACCOUNT_MISMATCH") and sentence in stage.sentence()
+    assert stage.state() == ("REDUCING", "ACCOUNT_TROUBLE") and sentence in stage.sentence()
     assert latch.stopped_because(stage.home) is None
+    stage.beat("10:16")  # the refusal made the kit ask what the key may do
+    own = "the key is read-only" if properties.get("read_only") else "(Withdraw)"
+    assert stage.state() == ("REDUCING", "ACCOUNT_TROUBLE") and own in stage.sentence()
     key(stage)
+    stage.desk.broker.forget_key()  # else it would be asked again within the hour
     check_well_again(stage)
+
+
+@pytest.mark.parametrize("right", ["Withdraw", "AccountTransfer"])
+def test_a_key_that_can_move_money_out_buys_nothing(account_stage, right):
+    stage = account_stage
+    rise(stage)
+    key(stage, permissions=["SpotTrade", right])
+    sentence = (
+        f"the key may move money out of the account ({right}); make one that may only trade spot"
+    )
+    with pytest.raises(BrokerError, match=re.escape(f"account demo: {sentence}")):
+        stage.beat("10:12")  # no account is opened with it
+    key(stage)
+    stage.desk.broker.forget_key()
+    stage.arm("10:13")
+    key(stage, permissions=["SpotTrade", right])
+    stage.desk.broker.forget_key()
+    assert stage.beat("10:14").notes == (sentence,)
+    assert stage.tick("10:15").acts == [] and stage.simulator.accounts.account("demo").orders == {}
+    assert stage.state() == ("REDUCING", "ACCOUNT_TROUBLE")
 
 
 def test_without_keys_a_home_says_what_it_needs_and_begins_nothing(
@@ -192,7 +218,7 @@ def test_keys_that_are_gone_hold_nothing_up_but_orders(account_stage, monkeypatc
         without.delenv(SECRET)
         stage.desk._broker = None  # as in the next command
         assert stage.beat("10:16").equity is not None  # it still marks, and keeps its lease
-        assert stage.state() == ("REDUCING", "ACCOUNT_MISMATCH")
+        assert stage.state() == ("REDUCING", "ACCOUNT_TROUBLE")
         assert "account demo: it has no keys; expected BYBIT_API_KEY" in stage.sentence()
         stage.market.set("BTCUSDT", "10:29", "99900.0")
         stage.beat("10:29")
@@ -351,7 +377,7 @@ def test_two_machines_at_one_tick_make_one_order_at_the_exchange(account_home):
         first.beat("10:29")
         assert first.tick("10:30").acts[0].result == "FILLED"
         second.beat("10:31")
-        assert second.state() == ("REDUCING", "ACCOUNT_MISMATCH")
+        assert second.state() == ("REDUCING", "ACCOUNT_TROUBLE")
         assert "somebody else trades or moves money on it" in second.sentence()
 
 
@@ -387,7 +413,7 @@ def test_a_machine_alone_makes_the_other_one_wait_until_somebody_accepts(account
         second.arm()
         first.tick("10:15")
         result = second.tick("10:15")
-        assert (result.state, result.reason) == ("refused", "ACCOUNT_MISMATCH")
+        assert (result.state, result.reason) == ("refused", "ACCOUNT_TROUBLE")
         assert "BTC 0.500093906 instead of 0.5" in result.text
         assert "USDT 990.5901206 instead of 1000" in result.text
         assert second.creates() == 1

@@ -74,7 +74,7 @@ def act(desk: Desk, order: Order, frozen: Inputs) -> Act:
     except (DataError, VenueUnavailable) as error:
         return _book(desk, order, frozen, Act(order, NO_QUOTE, "DATA_STALE", str(error)), None)
     if (why := orders.not_ours(desk, order)) is not None:
-        return _book(desk, order, frozen, Act(order, REFUSED, "ACCOUNT_MISMATCH", why), quote)
+        return _book(desk, order, frozen, Act(order, REFUSED, "ACCOUNT_TROUBLE", why), quote)
     age = Decimal(str((at - quote.at).total_seconds()))
     if order.is_exit and age > QUOTE_MAX_AGE_S:  # entries are refused for it by their rule
         text = f"{order.symbol}: the quote is {age:f} s old, at most {QUOTE_MAX_AGE_S} s"

@@ -21,7 +21,7 @@ COMMANDS = {
     "dashboard": "the page in a browser (--port)",
     "stop": "stop at once",
     "arm": "allow trading again (--reason)",
-    "account": "show | new (--reason)",
+    "account": "show | new | accept (--reason)",
     "settings": "show | change | loosen | reset parameters and limits",
     "status": "gate, positions, limits, last tick, health",
     "data": "fetch | import | verify candles and funding",

@@ -60,9 +60,30 @@ class Desk:
     clock: StandingClock | None = None
     _instruments: dict[str, Instrument] = field(default_factory=dict)
     _offset_ms: list[int | None] = field(default_factory=list)
+    _offset_assumed: bool = False
     chain_problem: str | None = None  # what `look_at_chain` found
     _told: set[str] = field(default_factory=set)  # controls that were ignored, each logged once
     _broker: BybitBroker | None = None
+    differs: str | None = (
+        None  # how the settings' account is not the ledger's, which is then followed
+    )
+
+    def follow(self, account: Account) -> None:
+        """Go by the ledger's account where the settings name another: a stop is sold all the same.
+
+        `differs` then says so, and a tick and an arming refuse for it.
+        """
+        if (differs := difference(self.settings, account)) is None:
+            return
+        self.differs = differs
+        self.close()
+        self._broker = None
+        self.settings = self.settings.model_copy(
+            update={
+                "account": account.venue or "paper",
+                "demo_limits_scale": account.scale or Decimal(1),
+            }
+        )
 
     @property
     def venue(self) -> str | None:
@@ -126,6 +147,7 @@ class Desk:
     def assume_clock_offset(self, offset_ms: int | None) -> None:
         """Take `offset_ms` for measured, when the exchange does not answer."""
         self._offset_ms[:] = [offset_ms]
+        self._offset_assumed = True
 
     def look_at_chain(self) -> None:
         """Check the chain since the account was opened; what is wrong with it keeps entries back."""
@@ -136,7 +158,8 @@ class Desk:
 
     def forget_clock_offset(self) -> None:
         """Measure it again when it is next asked for: a watch runs for months."""
-        self._offset_ms.clear()
+        if not self._offset_assumed:
+            self._offset_ms.clear()
 
     def clock_offset_ms(self) -> int | None:
         """This machine's clock minus the exchange's, measured once a beat; None when simulated."""
@@ -227,7 +250,7 @@ def ensure_day(desk: Desk, at: datetime) -> tuple[Account, Day | None]:
     """
     con = desk.con
     account = books.account(con) or new_account(desk, at, "the first account")
-    check_account(desk, account)
+    desk.follow(account)
     day = books.day(con, account, utc_day(at))
     if day is not None:
         return account, day
@@ -251,11 +274,14 @@ def new_account(desk: Desk, at: datetime, reason: str, by: str = "the kit") -> A
     """Open the next account, paper or at the exchange as the settings say; another one that is there wins
     only when it is the first.
 
-    Raises `DataError` when the exchange account holds less than the account is to begin with.
+    Raises `DataError` when the exchange account holds less than the account is to begin with, and
+    `BrokerError` for a key that can move money out or cannot trade.
     """
     wallet: dict[str, Decimal] | None = None
     if desk.venue is not None:
         coins = ("USDT", *(symbol.removesuffix("USDT") for symbol in SYMBOLS))
+        if (problem := desk.broker.key_problem()) is not None:
+            raise BrokerError(f"account {desk.venue}: {problem}")
         wallet = desk.broker.wallet(coins)
         begins = INITIAL_EQUITY * desk.scale
         if wallet["USDT"] < begins:
@@ -275,17 +301,28 @@ def new_account(desk: Desk, at: datetime, reason: str, by: str = "the kit") -> A
     return fresh
 
 
-def check_account(desk: Desk, account: Account) -> None:
-    """Raise `DomainError` when the settings ask for another account than the ledger's present one."""
-    wanted = (desk.venue, desk.scale if desk.venue else None)
-    if (account.venue, account.scale) == wanted:
-        return
-    here = f"{account.venue or 'paper'}" + (f" at scale {account.scale:f}" if account.scale else "")
-    asked = f"{desk.settings.account}" + (f" at scale {desk.scale:f}" if desk.venue else "")
-    raise DomainError(
-        f"account {asked}: the account of this home is {account.id}, {here}; expected a home of its own "
-        "(TGTQR_HOME), or `tgtqr account new --reason ...` when the old one is ended or never traded"
+def difference(settings: Settings, account: Account) -> str | None:
+    """How the account that `settings` name is not `account`, in a sentence; None when it is."""
+    asked = (settings.account, settings.demo_limits_scale)
+    here = (account.venue or "paper", account.scale or Decimal(1))
+    if asked == here:
+        return None
+    (asked_for, asked_scale), (there, scale) = asked, here
+    return (
+        f"account {asked_for}{_at_scale(asked_scale)}: the account of this home is {account.id}, "
+        f"{there}{_at_scale(scale)}; expected a home of its own (TGTQR_HOME), or "
+        "`tgtqr account new --reason ...` when the old one is ended or never traded"
     )
+
+
+def _at_scale(scale: Decimal) -> str:
+    return "" if scale == 1 else f" at scale {scale:f}"
+
+
+def check_account(desk: Desk) -> None:
+    """Raise `DomainError` when the settings ask for another account than the ledger's present one."""
+    if desk.differs is not None:
+        raise DomainError(desk.differs)
 
 
 def _close_at(desk: Desk, symbol: str, minute: datetime) -> Decimal | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from tgtqr_lib import journal
 from tgtqr_lib.clock import MINUTE, iso, to_ms
-from tgtqr_lib.desk import Desk, plan_of, situation
+from tgtqr_lib.desk import Desk, check_account, plan_of, situation
 from tgtqr_lib.domain import (
     FUNDING_UNREADABLE,
     BrokerError,
@@ -34,6 +34,7 @@ def freeze(desk: Desk, boundary: datetime) -> Inputs:
     of one symbol becomes a problem of its view, and its rules refuse. The plan is read once: one that the
     owner changes while candles are fetched is for the next tick.
     """
+    check_account(desk)
     plan = plan_of(desk.in_force(boundary), desk.scale)
     count = minutes_needed(plan) + MARGIN
     needs = strategy_named(plan.strategy).needs

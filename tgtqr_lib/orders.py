@@ -120,14 +120,16 @@ def attend(desk: Desk, at: datetime) -> None:
     account = books.account(desk.con)
     if account is None or account.venue is None:
         return
+    desk.follow(account)
     look_up(desk)
     if books.open_intents(desk.con):
         return  # the wallet cannot agree while an order may have moved it
     wallet: dict[str, Decimal] | None = None
     before = ledger.head(desk.con)
     try:
+        key_problem = desk.broker.key_problem()
         found = compare(desk, account)
-        wallet, problem = found.wallet, found.problem
+        wallet, problem = found.wallet, key_problem or found.problem
         if ledger.head(desk.con) != before:
             return  # a tick booked something while the wallet was read; the next beat compares
     except (BrokerError, DataError, DomainError) as error:
@@ -241,6 +243,7 @@ def _answer(desk: Desk, account: Account, sent: Sent, report: Report) -> None:
     elif report.state is State.REJECTED:
         refusal = report.refusal
         if refusal is not None and refusal.of_the_key:
+            desk.broker.forget_key()
             _note(desk, account, sent.at, report.text, None)
         elif refusal is None or not refusal.passes:
             # every rule of ours had allowed it: the account is not what the ledger thinks

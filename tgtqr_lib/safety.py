@@ -5,7 +5,7 @@ It uses the library alone, no notebook, and runs before anything else can go wro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -14,7 +14,16 @@ from tgtqr_lib import books, gate, journal, ledger, orders
 from tgtqr_lib.act import Act, act
 from tgtqr_lib.clock import floor_minute
 from tgtqr_lib.desk import Desk, bare_view, situation
-from tgtqr_lib.domain import BrokerError, DataError, DomainError, Inputs, Order
+from tgtqr_lib.domain import (
+    BrokerError,
+    DataError,
+    DomainError,
+    Inputs,
+    MarketView,
+    Order,
+    Position,
+    TgtqrError,
+)
 from tgtqr_lib.portfolio import equity
 from tgtqr_lib.risk.budget import cash_after, daily_floor, total_floor
 from tgtqr_lib.sizing import entry, floor_to, safety_sale
@@ -24,13 +33,17 @@ BREACH, SPENT = "BREACH", "SPENT"
 
 @dataclass(frozen=True, slots=True)
 class Safety:
-    """What the safety path saw and did; `equity` is None while a held symbol has no close."""
+    """What the safety path saw and did; `equity` is None while a held symbol has no close.
+
+    notes  trouble of an account at the exchange and sales that wait, a sentence each
+    """
 
     inputs: Inputs
     closes: Mapping[str, Decimal]
     equity: Decimal | None
     sales: tuple[Act, ...]
     stopped: str | None
+    notes: tuple[str, ...] = ()
 
 
 def safety_path(desk: Desk, at: datetime) -> Safety:
@@ -44,8 +57,19 @@ def safety_path(desk: Desk, at: datetime) -> Safety:
     if worth is not None:
         _stop_if_ended(desk, inputs, closes, worth, at)
     stopped = gate.note_latch(desk.con, desk.home, at)
-    sales = _sell_all(desk, at) if stopped is not None and held else ()
-    return Safety(inputs, closes, worth, sales, stopped)
+    sales, waits = _sell_all(desk, at) if stopped is not None and held else ((), ())
+    return Safety(inputs, closes, worth, sales, stopped, (*_troubles(desk, inputs), *waits))
+
+
+def _troubles(desk: Desk, inputs: Inputs) -> Iterator[str]:
+    """What keeps entries back on an account at the exchange, and a home whose settings name another one."""
+    if desk.differs is not None:
+        journal.event("account_differs", text=desk.differs)
+        yield desk.differs
+    if (problem := inputs.health.account_problem) is not None:
+        yield problem
+    if unknown := inputs.health.unknown_orders:
+        yield f"not known yet what came of {', '.join(unknown)}"
 
 
 def _closes(desk: Desk, at: datetime) -> dict[str, Decimal]:
@@ -104,35 +128,43 @@ def _stop(desk: Desk, inputs: Inputs, cause: str, text: str, at: datetime, *, to
             books.book_end(desk.con, inputs.account, cause, at, text)
 
 
-def _sell_all(desk: Desk, at: datetime) -> tuple[Act, ...]:
-    """One sale a symbol and minute of all that is held, at the collar below a fresh bid."""
+def _sell_all(desk: Desk, at: datetime) -> tuple[tuple[Act, ...], tuple[str, ...]]:
+    """One sale a symbol and minute of all that is held, at the collar below a fresh bid; and why others wait."""
     minute = floor_minute(at)
     now = situation(desk, at)
     views = tuple(bare_view(desk, position.symbol) for position in now.portfolio.held)
     now = replace(now, markets=views)
-    sales = []
+    sales, waits = [], []
     for view, position in zip(views, now.portfolio.held, strict=True):
         try:
-            quote = desk.exchange.quote(view.symbol)
-        except (DataError, BrokerError) as error:  # doubt never sells at a price it does not know
+            order = _sale(desk, view, position, now, minute)
+            if order is not None:
+                sales.append(act(desk, order, now))
+        # doubt never sells at a price it does not know; without keys, say, the beat must go on
+        except (DataError, BrokerError, DomainError, Waits) as error:
             journal.event("sale_waits", symbol=view.symbol, text=str(error))
-            continue
-        if view.instrument is None:
-            journal.event("sale_waits", symbol=view.symbol, text="the exchange does not list it")
-            continue
-        quantity = floor_to(position.quantity, view.instrument.lot)
-        if quantity <= 0:  # what a fee taken in the coin has left: it cannot be sold
-            continue
-        order = safety_sale(quantity, quote, view.instrument, now.plan.collar_bps, minute)
-        if now.account.venue is not None and order.notional < view.instrument.min_notional:
-            text = f"worth {order.notional:f} USDT, the exchange needs {view.instrument.min_notional:f}"
-            journal.event("sale_waits", symbol=view.symbol, text=text)
-            continue
-        if (why := orders.not_ours(desk, order)) is not None:
-            journal.event("sale_waits", symbol=view.symbol, text=why)
-            continue
-        try:
-            sales.append(act(desk, order, now))
-        except DomainError as error:  # no keys any more, say; the beat must go on
-            journal.event("sale_waits", symbol=view.symbol, text=str(error))
-    return tuple(sales)
+            waits.append(f"the sale of {view.symbol} waits: {error}")
+    return tuple(sales), tuple(waits)
+
+
+class Waits(TgtqrError):
+    """A safety sale that cannot be made now; the text says why."""
+
+
+def _sale(
+    desk: Desk, view: MarketView, position: Position, now: Inputs, minute: datetime
+) -> Order | None:
+    """The sale of all that is held of a symbol; None when it is less than a lot. Raises `Waits`."""
+    quote = desk.exchange.quote(view.symbol)
+    if view.instrument is None:
+        raise Waits("the exchange does not list it")
+    quantity = floor_to(position.quantity, view.instrument.lot)
+    if quantity <= 0:  # what a fee taken in the coin has left: it cannot be sold
+        return None
+    order = safety_sale(quantity, quote, view.instrument, now.plan.collar_bps, minute)
+    least = view.instrument.min_notional
+    if now.account.venue is not None and order.notional < least:
+        raise Waits(f"worth {order.notional:f} USDT, the exchange needs {least:f}")
+    if (why := orders.not_ours(desk, order)) is not None:
+        raise Waits(why)
+    return order

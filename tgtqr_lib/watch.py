@@ -23,6 +23,7 @@ class Beat:
     """What a beat saw: exchange time, equity (None while a held symbol has no close), what it did.
 
     looks  at the order books, None when they are not recorded
+    notes  trouble of an account at the exchange and sales that wait, a sentence each
     """
 
     at: datetime
@@ -32,6 +33,7 @@ class Beat:
     missed: tuple[str, ...]
     stopped: str | None
     looks: recording.Looks | None = None
+    notes: tuple[str, ...] = ()
 
     def plain(self) -> dict[str, Any]:
         """What `tgtqr watch --once --json` prints."""
@@ -43,6 +45,7 @@ class Beat:
             "missed": list(self.missed),
             "stopped": self.stopped,
             "looks": None if self.looks is None else self.looks.plain(),
+            "notes": list(self.notes),
         }
 
 
@@ -80,7 +83,7 @@ def beat(desk: Desk) -> Beat:
         **({"stopped": safety.stopped} if safety.stopped else {}),
         **({"looks": looks.kept} if looks is not None else {}),
     )
-    return Beat(at, worth, held.cash, safety.sales, missed, safety.stopped, looks)
+    return Beat(at, worth, held.cash, safety.sales, missed, safety.stopped, looks, safety.notes)
 
 
 def play_to(desk: Desk, moment: datetime) -> Iterator[Beat]:

@@ -113,7 +113,8 @@ TO_DO = {
         "DISK_SPACE": "Free some space; `tgtqr archive prune --keep 90d` helps",
         "CLOCK_OFFSET": "Set this machine's clock, best by NTP",
         "ORDER_UNKNOWN": "Nothing; every beat looks the order up. Exchange trouble that lasts is in the log",
-        "ACCOUNT_MISMATCH": "Find out who moves money on the account; `tgtqr account accept --reason '...'` takes it as it is",
+        "ACCOUNT_TROUBLE": "Read its text: correct the key, or find out who moves money on the account; then "
+        "`tgtqr account accept --reason '...'` takes it as it is",
         "BELOW_EXCHANGE_MINIMUM": "Set `demo_limits_scale` to 10, say; real sizes of the design cannot exist on Bybit",
         "MONITOR_LEASE": "Run the watch: `tgtqr up`, `tgtqr watch`, or cron by `tgtqr schedule install`",
         "DECISION_LATE": "Nothing; the next tick decides anew. When it is often so, the machine is too slow or sleeps",

@@ -68,7 +68,7 @@ def test_what_somebody_else_trades_is_named_as_the_gate_names_it(account_stage, 
     assert troubles(found) == {"coins"} and code == 4
     account_stage.beat("10:16:03")
     state, reason = account_stage.state()
-    assert (state, reason) == ("REDUCING", "ACCOUNT_MISMATCH")
+    assert (state, reason) == ("REDUCING", "ACCOUNT_TROUBLE")
     assert found["coins"]["detail"] == account_stage.sentence()
     assert "tgtqr account accept" in found["coins"]["do"]
 

@@ -16,7 +16,7 @@ from tests.builders import (
     inputs,
     no_order,
 )
-from tgtqr_lib.risk import account_mismatch, below_exchange_minimum, order_unknown, review
+from tgtqr_lib.risk import account_trouble, below_exchange_minimum, order_unknown, review
 
 HELD = a_portfolio(a_position("BTCUSDT", "0.0001"), a_position("ETHUSDT", "0.004"))
 TICK = "20261122T1000Z"
@@ -53,9 +53,9 @@ def test_an_unknown_order_keeps_back_entries_and_a_second_sale_of_its_symbol(
 
 @pytest.mark.parametrize("problem, entry", [(None, True), ("the account holds less", False)])
 def test_a_disagreement_keeps_back_entries_and_no_exit(problem, entry):
-    assert allowed(account_mismatch, an_entry(), account_problem=problem) is entry
-    assert allowed(account_mismatch, a_sale(), account_problem=problem)
-    assert allowed(account_mismatch, no_order(), account_problem=problem)
+    assert allowed(account_trouble, an_entry(), account_problem=problem) is entry
+    assert allowed(account_trouble, a_sale(), account_problem=problem)
+    assert allowed(account_trouble, no_order(), account_problem=problem)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_what_a_strategy_needs_is_asked_of_that_strategy_alone():
 def test_rules_of_the_exchange_are_asked_for_an_account_there_alone():
     at_exchange = replace(inputs().account, venue="demo", scale=Decimal(10))
     codes = [one.code for one in review(no_order(), inputs(a_view(), account=at_exchange))]
-    assert codes == [*RULES, "ORDER_UNKNOWN", "ACCOUNT_MISMATCH", "BELOW_EXCHANGE_MINIMUM"]
+    assert codes == [*RULES, "ORDER_UNKNOWN", "ACCOUNT_TROUBLE", "BELOW_EXCHANGE_MINIMUM"]
 
 
 def test_reasons_come_from_the_gate_first_then_from_data_then_from_money():
@@ -92,7 +92,7 @@ def test_reasons_come_from_the_gate_first_then_from_data_then_from_money():
 def test_groups_of_rules_are_those_of_the_design():
     reducing = {
         "MONITOR_LEASE", "CLOCK_OFFSET", "DISK_SPACE", "LEDGER_WITNESS", "ORDER_UNKNOWN",
-        "ACCOUNT_MISMATCH",
+        "ACCOUNT_TROUBLE",
     }  # fmt: skip
     assert set(STOPPED_RULES) == {"GATE_STOPPED"}
     assert set(REDUCING_RULES) == reducing

@@ -40,6 +40,8 @@ LOOK_AGAIN_SIMULATED_S = (0.0, 0.005, 0.02)
 LOST_AFTER = timedelta(seconds=60)
 # how much older than its intent our own order can look: servers disagree, and only that much is let in
 CLOCKS_APART = timedelta(milliseconds=RECV_WINDOW_MS + 1000)
+KEY_AGAIN_S = 3600.0
+NOT_ON_DEMO = "10032"
 PAGE = 100
 MOST_PAGES = 20
 
@@ -84,6 +86,10 @@ class BybitBroker:
     def __init__(self, client: PrivateClient) -> None:
         self.client = client
         self._looks = LOOK_AGAIN_SIMULATED_S if client.simulated else LOOK_AGAIN_S
+        self._key: tuple[float | None, str | None] = (
+            None,
+            None,
+        )  # when it was asked, what was found
 
     def submit(self, sent: Sent) -> Report:
         """Send an order once, and look for what came of it; `sent` must be booked before."""
@@ -137,7 +143,8 @@ class BybitBroker:
         if lost:
             return Report(
                 State.NEVER_ARRIVED,
-                f"{sent.order.id} never reached the exchange: {LOST_AFTER.seconds} s later it is in no list",
+                f"{sent.order.id} never reached the exchange: {LOST_AFTER.seconds + RECV_WINDOW_MS // 1000} s "
+                "later it is in no list",
             )
         return Report(State.UNKNOWN, f"{sent.order.id}: the exchange does not show it yet")
 
@@ -157,6 +164,46 @@ class BybitBroker:
                 f"account at {self.client.host}: the wallet is not readable ({_words(error)})"
             ) from None
         return {coin: listed.get(coin, Decimal(0)) for coin in coins}
+
+    def key_problem(self) -> str | None:
+        """Why nothing should be bought with this key, in a sentence: it could move money out, or cannot trade.
+
+        Asked once an hour. None when all is well, and for an account whose exchange does not tell (demo trading).
+        Raises `Refused` or `VenueUnavailable`; `DataError` for an answer that cannot be.
+        """
+        asked, problem = self._key
+        if asked is None or time.monotonic() - asked > KEY_AGAIN_S:
+            problem = self._ask_key()
+            self._key = time.monotonic(), problem
+        return problem
+
+    def forget_key(self) -> None:
+        """Ask for its rights anew at the next look: an order was refused for them."""
+        self._key = None, None
+
+    def _ask_key(self) -> str | None:
+        try:
+            facts = self.client.ask("user_query_api")
+        except Refused as error:
+            if error.code == NOT_ON_DEMO:
+                return None
+            raise
+        try:
+            granted = {right for rights in facts["permissions"].values() for right in rights}
+            moves = granted & {*facts["permissions"].get("Wallet", ()), "Withdraw"}
+            read_only = int(facts.get("readOnly", 0)) != 0
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"account at {self.client.host}: the key's rights are not readable ({_words(error)})"
+            ) from None
+        if moves:
+            return (
+                f"the key may move money out of the account ({', '.join(sorted(moves))}); "
+                "make one that may only trade spot"
+            )
+        if read_only:
+            return "the key is read-only and cannot trade; make one that may trade spot"
+        return None
 
     def _order(self, order: Order) -> Mapping[str, Any] | None:
         """The order as the exchange shows it, or None."""

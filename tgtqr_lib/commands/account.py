@@ -1,4 +1,4 @@
-"""Show the account, or open a fresh one with 10.00 USDT after a total stop; old accounts are kept.
+"""Show the account, or open a fresh one with 10.00 USDT (times its scale) after a total stop; old ones are kept.
 
 On a demo or testnet account `accept` takes what it holds for right after somebody else moved money on it.
 """
@@ -10,8 +10,8 @@ import argparse
 from tgtqr_lib import books, gate, journal, latch, ledger, orders, settings
 from tgtqr_lib.commands.by import asked_by, by_option
 from tgtqr_lib.commands.output import json_option, money, print_json
-from tgtqr_lib.desk import Desk, check_account, new_account, open_desk
-from tgtqr_lib.domain import Account, GateRefused
+from tgtqr_lib.desk import Desk, difference, new_account, open_desk
+from tgtqr_lib.domain import Account, DomainError, GateRefused
 from tgtqr_lib.home import Home
 from tgtqr_lib.orders import Comparison
 from tgtqr_lib.sizing import floor_to
@@ -116,7 +116,8 @@ def _accept(home: Home, options: argparse.Namespace) -> int:
             raise GateRefused(
                 "there is no account at the exchange; expected a demo or testnet account"
             )
-        check_account(desk, present)
+        if (why := difference(desk.settings, present)) is not None:
+            raise DomainError(why)
         orders.look_up(desk, answered_for=True)
         _check_no_open_order(desk)
         found = orders.compare(desk, present)

@@ -99,9 +99,13 @@ def _words(home: Home, message: kept.Message) -> tuple[str, str]:
 
 
 def _show(home: Home, options: argparse.Namespace) -> int:
+    from tgtqr_lib.alerts.addresses import open_all
+
     state = kept.read(home)
+    wrong = [one for one in open_all(home) if one.problem]
     facts = {
         "addresses": len(credentials.alert_urls(home)),
+        "wrong": [{"address": one.name, "trouble": one.problem} for one in wrong],
         "holds": [
             {"code": s.code, "about": s.about, "since": _time(s.since_ms), "text": s.text}
             for s in state.standing.values()
@@ -120,11 +124,13 @@ def _show(home: Home, options: argparse.Namespace) -> int:
         return 0
     if not facts["addresses"]:
         print(f"no address: {credentials.ALERTS} is not set, so nothing is sent")
-    print("holds now")
+    for one in facts["wrong"]:
+        print(f"{one['address']}: NOT an address: {one['trouble']}")
+    print("holds now" if facts["holds"] else "nothing holds now")
     for one in facts["holds"]:
         print(f"  {one['code']} since {one['since']}: {one['text']}")
     for name, head in (("sent last", "sent"), ("waits", "waits")):
-        print(name)
+        print(name if facts[head] else f"{name}: nothing")
         for one in facts[head]:
             print(f"  {one['at']}  {one['title']}")
     for one in facts["failing"]:

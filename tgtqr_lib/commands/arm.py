@@ -9,7 +9,7 @@ from tgtqr_lib.books import check_reason
 from tgtqr_lib.clock import iso
 from tgtqr_lib.commands.by import asked_by, by_option
 from tgtqr_lib.commands.output import json_option, print_json
-from tgtqr_lib.desk import open_desk, situation
+from tgtqr_lib.desk import check_account, open_desk, situation
 from tgtqr_lib.home import Home
 
 
@@ -28,6 +28,7 @@ def run(options: argparse.Namespace) -> int:
         at = desk.exchange.time()
         gate.note_latch(desk.con, home, at)
         inputs = situation(desk, at)
+        check_account(desk)
         held = desk.sellable(inputs.portfolio)
         gate.arm(desk.con, home, inputs, reason, asked_by(options), held=held)
         journal.event("armed", at=iso(at), reason=reason)

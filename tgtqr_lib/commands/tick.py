@@ -53,6 +53,8 @@ def _print(result, home: Home) -> None:
     print(f"tick {result.tick_id}: {result.state}")
     for sale in result.sales:
         print(f"  safety sale {sale.result}: {sale.text}")
+    for note in result.safety.notes if result.safety else ():
+        print(f"  {note}")
     acts = {one.order.symbol: one for one in result.acts}
     for choice in result.decision.choices if result.decision else ():
         line = f"  {choice.symbol} {choice.signal.state}: {choice.reason} - {choice.reason_text}"

@@ -51,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"beat {iso(seen.at)}: equity {money(seen.equity)}, cash {money(seen.cash)}")
     for sale in seen.sales:
         print(f"  safety sale {sale.result}: {sale.text}")
+    for note in seen.notes:
+        print(f"  {note}")
     if seen.missed:
         others = f" and {len(seen.missed) - 1} before it" if len(seen.missed) > 1 else ""
         print(f"  missed: tick {seen.missed[-1]}{others}")

@@ -198,5 +198,5 @@ def advice(status: int | None, code: str | None, chain: str) -> str:
 
 
 def short(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = re.sub(r"<(!DOCTYPE|html).*", "(a page)", " ".join(str(error).split()), flags=re.I)
     return f"{type(error).__name__}: {text[:200]}"

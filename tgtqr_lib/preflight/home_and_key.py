@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from tgtqr_lib.credentials import KEY, SECRET
-from tgtqr_lib.desk import Desk, check_account
+from tgtqr_lib.desk import difference
 from tgtqr_lib.domain import DomainError
 from tgtqr_lib.limits import INITIAL_EQUITY
 from tgtqr_lib.preflight import ledgers
@@ -64,10 +64,8 @@ def account(case: Case) -> Answer:
         return passed(
             f"a {chosen.account} account with {INITIAL_EQUITY * scale:.2f} USDT begins with the first tick"
         )
-    try:
-        check_account(Desk(case.home, chosen, con=None, exchange=None), found[0])
-    except DomainError as error:
-        what, _, do = str(error).partition("; expected ")
+    if (why := difference(chosen, found[0])) is not None:
+        what, _, do = why.partition("; expected ")
         return failed(what, f"take {do}" if do else "correct `account` in settings.toml")
     return passed(f"{found[0].id}, as the settings say")
 

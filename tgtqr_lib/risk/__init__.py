@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tgtqr_lib.domain import Inputs, Limits, NoOrder, Order, Verdict
 from tgtqr_lib.risk import (
-    account_mismatch,
+    account_trouble,
     below_exchange_minimum,
     client_id,
     clock_offset,
@@ -74,7 +74,7 @@ NEED_RULES: dict[str, tuple[str, Rule]] = {
 # rules of accounts at the exchange, after all others; paper orders have no need of them
 ACCOUNT_RULES: dict[str, Rule] = {
     order_unknown.CODE: order_unknown.check,
-    account_mismatch.CODE: account_mismatch.check,
+    account_trouble.CODE: account_trouble.check,
     below_exchange_minimum.CODE: below_exchange_minimum.check,
 }
 
@@ -86,7 +86,7 @@ REDUCING_RULES = frozenset(
         clock_offset.CODE,
         monitor_lease.CODE,
         order_unknown.CODE,
-        account_mismatch.CODE,
+        account_trouble.CODE,
     }
 )
 GATE_RULES = STOPPED_RULES | REDUCING_RULES

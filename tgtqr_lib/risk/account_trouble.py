@@ -1,11 +1,11 @@
-"""ACCOUNT_MISMATCH: while ledger and exchange account disagree, or it cannot be read, nothing is bought."""
+"""ACCOUNT_TROUBLE: while ledger and exchange account disagree, or it cannot be read, nothing is bought."""
 
 from __future__ import annotations
 
 from tgtqr_lib.domain import Inputs, Limits, NoOrder, Order, Verdict
 from tgtqr_lib.risk.verdict import fact
 
-CODE = "ACCOUNT_MISMATCH"
+CODE = "ACCOUNT_TROUBLE"
 
 
 def check(order: Order | NoOrder, inputs: Inputs, limits: Limits) -> Verdict:
