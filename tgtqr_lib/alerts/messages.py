@@ -34,9 +34,7 @@ KINDS: dict[str, Kind] = {
     "ORDER_UNKNOWN": Kind(
         CRITICAL, "an order's outcome is unknown", "every order's outcome is known"
     ),
-    "ACCOUNT": Kind(
-        CRITICAL, "trouble with the exchange account", "the exchange account is well again"
-    ),
+    "ACCOUNT": Kind(CRITICAL, "trouble with the account", "the account is well again"),
     "LEDGER": Kind(CRITICAL, "trouble with the ledger", "the ledger is well again"),
     "MONITOR": Kind(CRITICAL, "nobody watches", "the watch is back"),
     "TICKS_FAILED": Kind(CRITICAL, "ticks fail", "ticks succeed again"),
