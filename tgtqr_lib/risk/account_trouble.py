@@ -1,4 +1,4 @@
-"""ACCOUNT_TROUBLE: while ledger and exchange account disagree, or it cannot be read, nothing is bought."""
+"""ACCOUNT_TROUBLE: while ledger and account disagree, it cannot be read, or its key is unfit, nothing is bought."""
 
 from __future__ import annotations
 
